@@ -1,1 +1,27 @@
-//! (being written)
+//! The outside world behind types: clock, randomness, disk, network, threads and tasks.
+//!
+//! Every crate that needs one of these takes it from here and from nowhere else, so that a simulated world can one day stand in for the
+//! real one without a second code path: each type is an enum whose only variant in production is the real thing. Nothing here knows Kafka,
+//! ZooKeeper or Spark.
+//!
+//! # Layout
+//! - [`clock`]: wall time in milliseconds and a monotonic clock
+//! - [`random`]: random bytes and numbers
+//! - [`disk`]: files and directories; every change that must last names its sync
+//! - [`net`]: listeners and streams, `sendfile` included
+//! - [`spawn`]: tasks, threads and the pool for calls that block
+//!
+//! # Invariants
+//! - No other crate calls `std::thread::spawn`, `tokio::task::spawn_blocking`, `SystemTime::now` or `Instant::now` (clippy's disallowed methods).
+//! - Reads with a bound: [`disk::Disk::read`] refuses files longer than its caller allows before it allocates.
+
+pub mod clock;
+pub mod disk;
+pub mod net;
+pub mod random;
+pub mod spawn;
+
+pub use clock::Clock;
+pub use disk::{Disk, File};
+pub use random::Random;
+pub use spawn::{Task, spawn, spawn_blocking, thread};

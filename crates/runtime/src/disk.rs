@@ -1,0 +1,392 @@
+//! Files and directories.
+//!
+//! A write is in the page cache when it returns; it lasts through a power cut only after [`File::sync_data`] (contents) and, for a new or
+//! renamed file, [`Disk::sync_dir`] (its name). [`Disk::write_atomic`] does both in the right order.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The disks of one machine. Cheap to clone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// The machine's file systems.
+    Real,
+}
+
+/// An open file. Cheap to clone: clones share the file, and every operation names its own position.
+#[derive(Debug, Clone)]
+pub struct File(Arc<Inner>);
+
+#[derive(Debug)]
+enum Inner {
+    Real(fs::File),
+}
+
+/// How [`Disk::open`] opens a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// To read; it must be there.
+    Read,
+    /// To read and write; it must be there.
+    Write,
+    /// To read and write; made empty where it is absent.
+    Create,
+    /// To read and write; it must not be there yet.
+    CreateNew,
+    /// To read and write; emptied where it is there.
+    Truncate,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, without its directory.
+    pub name: OsString,
+    /// The name with its directory.
+    pub path: PathBuf,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// A lock on a file, held until dropped or until the process ends, however it ends.
+#[derive(Debug)]
+pub struct FileLock {
+    file: fs::File,
+}
+
+impl Disk {
+    /// The machine's file systems.
+    #[must_use]
+    pub fn real() -> Disk {
+        Disk::Real
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(self, path: &Path, how: Open) -> io::Result<File> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match how {
+            Open::Read => {}
+            Open::Write => {
+                options.write(true);
+            }
+            Open::Create => {
+                options.write(true).create(true).truncate(false);
+            }
+            Open::CreateNew => {
+                options.write(true).create_new(true);
+            }
+            Open::Truncate => {
+                options.write(true).create(true).truncate(true);
+            }
+        }
+        Ok(File(Arc::new(Inner::Real(options.open(path)?))))
+    }
+
+    /// Reads a whole file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// `InvalidData` where the file is longer than `limit`; nothing is allocated for it then.
+    pub fn read(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let file = self.open(path, Open::Read)?;
+        let length = file.len()?;
+        if length > limit {
+            let what = format!("{} holds {length} bytes, more than the {limit} allowed here", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// Replaces the file by `bytes` so that a crash at any moment leaves either the old contents or the new: temporary name, sync, rename,
+    /// sync of the directory.
+    ///
+    /// # Errors
+    /// What the file system says; the old contents are then still there.
+    pub fn write_atomic(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let file = self.open(&temporary, Open::Truncate)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_data()?;
+        self.rename(&temporary, path)?;
+        match path.parent() {
+            Some(directory) if !directory.as_os_str().is_empty() => self.sync_dir(directory),
+            _ => self.sync_dir(Path::new(".")),
+        }
+    }
+
+    /// Makes a directory and its parents; content where it is there already.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn create_dir_all(self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    /// The names in a directory, sorted.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn read_dir(self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            entries.push(Entry { name: entry.file_name(), path: entry.path(), is_dir: entry.file_type()?.is_dir() });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Whether anything has this name.
+    #[must_use]
+    pub fn exists(self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    /// Length in bytes of the file of this name.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn file_len(self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    /// When the file of this name was last written, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn modified_ms(self, path: &Path) -> io::Result<i64> {
+        let modified = fs::metadata(path)?.modified()?;
+        Ok(modified
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// Gives a file or directory another name; an existing file of that name is replaced.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn rename(self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove_file(self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    /// Removes a directory with all it holds.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove_dir_all(self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    /// Makes new, renamed and removed names of a directory last.
+    ///
+    /// # Errors
+    /// What the file system says; treat it as a failed sync of the files concerned.
+    pub fn sync_dir(self, path: &Path) -> io::Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+
+    /// Bytes that an ordinary process may still write to the file system that holds `path`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn free_bytes(self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Takes the lock on a file (made where absent) without waiting and writes this process's id into it. `None` where another open file
+    /// holds the lock: a process, or this one.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn try_lock(self, path: &Path) -> io::Result<Option<FileLock>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                file.set_len(0)?;
+                file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
+                Ok(Some(FileLock { file }))
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Process id written by the holder of a lock file, where one can be read.
+    #[must_use]
+    pub fn lock_holder(self, path: &Path) -> Option<u32> {
+        const LINE_BYTES_MAX: u64 = 4096;
+        let text = self.read(path, LINE_BYTES_MAX).ok()?;
+        std::str::from_utf8(&text).ok()?.lines().next()?.trim().parse().ok()
+    }
+}
+
+impl FileLock {
+    /// Replaces what the lock file says after its first line (the process id): notes for the next owner.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_notes(&self, notes: &str) -> io::Result<()> {
+        let text = format!("{}\n{notes}", std::process::id());
+        self.file.set_len(0)?;
+        self.file.write_all_at(text.as_bytes(), 0)?;
+        self.file.sync_data()
+    }
+}
+
+impl File {
+    /// Reads until `buffer` is full or the file ends; gives the number of bytes read.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.real().read_at(&mut buffer[filled..], position + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Fills `buffer`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where the file ends before.
+    pub fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        self.real().read_exact_at(buffer, position)
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// What the file system says; a part may have been written.
+    pub fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.real().write_all_at(bytes, position)
+    }
+
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.real().metadata()?.len())
+    }
+
+    /// Whether it holds no byte.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts or extends (with zeros) the file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn set_len(&self, length: u64) -> io::Result<()> {
+        self.real().set_len(length)
+    }
+
+    /// Reserves disk space beyond the end without changing the length, so that appends do not allocate block by block. A file system that
+    /// cannot do it is no error.
+    ///
+    /// # Errors
+    /// What the file system says, `StorageFull` above all.
+    pub fn reserve(&self, position: u64, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(self.real(), rustix::fs::FallocateFlags::KEEP_SIZE, position, length) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Waits until the contents are on stable storage (`fdatasync`). After an error nothing written since the last success may be trusted,
+    /// and a second call that succeeds proves nothing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn sync_data(&self) -> io::Result<()> {
+        self.real().sync_data()
+    }
+
+    /// The file itself, for `sendfile`.
+    #[must_use]
+    pub fn real(&self) -> &fs::File {
+        match &*self.0 {
+            Inner::Real(file) => file,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_holds_the_new_bytes_and_leaves_no_temporary() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("meta.properties");
+        let disk = Disk::real();
+        disk.write_atomic(&path, b"old").unwrap();
+        disk.write_atomic(&path, b"new").unwrap();
+        assert_eq!(disk.read(&path, 100).unwrap(), b"new");
+        assert_eq!(disk.read_dir(directory.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("long");
+        Disk::real().write_atomic(&path, &[0; 101]).unwrap();
+        assert_eq!(Disk::real().read(&path, 100).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_held_lock_is_not_given_twice_and_names_its_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".lock");
+        let disk = Disk::real();
+        let lock = disk.try_lock(&path).unwrap().expect("free");
+        assert!(disk.try_lock(&path).unwrap().is_none());
+        assert_eq!(disk.lock_holder(&path), Some(std::process::id()));
+        lock.write_notes("session=1\n").unwrap();
+        assert_eq!(disk.lock_holder(&path), Some(std::process::id()));
+        drop(lock);
+        assert!(disk.try_lock(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn reserved_space_does_not_show_in_the_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = Disk::real().open(&directory.path().join("log"), Open::CreateNew).unwrap();
+        file.write_all_at(b"abc", 0).unwrap();
+        file.reserve(0, 1 << 20).unwrap();
+        assert_eq!(file.len().unwrap(), 3);
+        let mut buffer = [0; 8];
+        assert_eq!(file.read_at(&mut buffer, 1).unwrap(), 2);
+        assert_eq!(&buffer[..2], b"bc");
+    }
+}

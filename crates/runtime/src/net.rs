@@ -1,0 +1,294 @@
+//! TCP. A [`Stream`] is read and written like any tokio stream; its writing half can also send a piece of a file without copying it through
+//! the program.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::disk::File;
+
+/// Connections the kernel may hold for us before `accept`; more are refused or retried by the peer's kernel.
+const BACKLOG: u32 = 1024;
+
+/// A bound port.
+#[derive(Debug)]
+pub enum Listener {
+    /// A TCP port of this machine.
+    Tcp(TcpListener),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// A TCP connection, with Nagle's delay off.
+    Tcp(TcpStream),
+}
+
+/// The reading half of a [`Stream`].
+#[derive(Debug)]
+pub enum ReadHalf {
+    /// Of a TCP connection.
+    Tcp(OwnedReadHalf),
+}
+
+/// The writing half of a [`Stream`]; dropping it tells the peer that no more will come.
+#[derive(Debug)]
+pub enum WriteHalf {
+    /// Of a TCP connection.
+    Tcp(OwnedWriteHalf),
+}
+
+impl Listener {
+    /// Binds an address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// `AddrInUse` above all.
+    pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+        let domain = if address.is_ipv6() { socket2::Domain::IPV6 } else { socket2::Domain::IPV4 };
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM.nonblocking(), Some(socket2::Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG as i32)?;
+        Ok(Listener::Tcp(TcpListener::from_std(socket.into())?))
+    }
+
+    /// The address it is bound to, with the port that was really taken.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr(),
+        }
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// What the kernel says; running out of descriptors is one, and passes.
+    pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Stream::Tcp(stream), peer))
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Connects to `host:port`, trying each address the name stands for, within `limit` in all.
+    ///
+    /// # Errors
+    /// `TimedOut` after `limit`, else what the last address tried said.
+    pub async fn connect(host: &str, port: u16, limit: Duration) -> io::Result<Stream> {
+        let bare_host = host.trim_start_matches('[').trim_end_matches(']');
+        let connected = tokio::time::timeout(limit, TcpStream::connect((bare_host, port))).await;
+        match connected {
+            Ok(stream) => {
+                let stream = stream?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Err(_elapsed) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer from {host}:{port} in {limit:?}")))
+            }
+        }
+    }
+
+    /// Address of the other side.
+    ///
+    /// # Errors
+    /// Where the connection is already gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr(),
+        }
+    }
+
+    /// Address of this side.
+    ///
+    /// # Errors
+    /// Where the connection is already gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.local_addr(),
+        }
+    }
+
+    /// Two halves that two tasks can own.
+    #[must_use]
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        match self {
+            Stream::Tcp(stream) => {
+                let (reader, writer) = stream.into_split();
+                (ReadHalf::Tcp(reader), WriteHalf::Tcp(writer))
+            }
+        }
+    }
+}
+
+impl WriteHalf {
+    /// Sends `length` bytes of `file` from `position` on by the kernel's own copy (`sendfile`). What was written before must have been
+    /// flushed.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where the file is shorter: the peer has then received a part.
+    pub async fn send_file(&mut self, file: &File, position: u64, length: u64) -> io::Result<()> {
+        /// One call's share: a longer one would hold the worker thread from its other connections.
+        const CALL_BYTES_MAX: u64 = 1 << 20;
+        match self {
+            WriteHalf::Tcp(half) => {
+                let socket = half.as_ref();
+                let end = position + length;
+                let mut offset = position;
+                while offset < end {
+                    let count = (end - offset).min(CALL_BYTES_MAX) as usize;
+                    let sent = socket
+                        .async_io(Interest::WRITABLE, || {
+                            let mut at = offset;
+                            rustix::fs::sendfile(socket, file.real(), Some(&mut at), count).map_err(io::Error::from)
+                        })
+                        .await?;
+                    if sent == 0 {
+                        return Err(io::Error::new(
+                            io::ErrorKind::UnexpectedEof,
+                            "the file ended before the slice did",
+                        ));
+                    }
+                    offset += sent as u64;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            WriteHalf::Tcp(half) => Pin::new(half).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            WriteHalf::Tcp(half) => Pin::new(half).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            WriteHalf::Tcp(half) => Pin::new(half).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            WriteHalf::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, Open};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_file_slice_arrives_between_ordinary_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = Disk::real().open(&directory.path().join("log"), Open::CreateNew).unwrap();
+        let contents: Vec<u8> = (0..3_000_000u32).map(|i| i as u8).collect();
+        file.write_all_at(&contents, 0).unwrap();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let sender = crate::spawn(async move {
+            let (stream, _peer) = listener.accept().await.unwrap();
+            let (_reader, mut writer) = stream.split();
+            writer.write_all(b"head").await.unwrap();
+            writer.send_file(&file, 7, 2_900_000).await.unwrap();
+            writer.write_all(b"tail").await.unwrap();
+        });
+        let mut stream = Stream::connect("127.0.0.1", port, Duration::from_secs(5)).await.unwrap();
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).await.unwrap();
+        sender.await.unwrap();
+        assert_eq!(&received[..4], b"head");
+        assert_eq!(&received[4..received.len() - 4], &contents[7..2_900_007]);
+        assert_eq!(&received[received.len() - 4..], b"tail");
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_said_to_be_in_use() {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let again = Listener::bind(listener.local_addr().unwrap());
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}
