@@ -4,5 +4,7 @@
 //!
 //! # Layout
 //! - [`types`]: the vocabulary all crates share
+//! - [`zookeeper`]: jute records of the ZooKeeper protocol
 
 pub mod types;
+pub mod zookeeper;
