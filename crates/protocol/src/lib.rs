@@ -5,6 +5,8 @@
 //! # Layout
 //! - [`types`]: the vocabulary all crates share
 //! - [`zookeeper`]: jute records of the ZooKeeper protocol
+//! - [`records`]: record batches and the older message sets
 
+pub mod records;
 pub mod types;
 pub mod zookeeper;
