@@ -10,3 +10,15 @@
 pub mod records;
 pub mod types;
 pub mod zookeeper;
+//! - [`wire`]: Kafka's primitive types, read from and written to frames
+//! - [`api`]: API keys and the headers of requests and responses
+//! - [`messages`]: one table per API, with all its versions
+//! - [`frame`]: size, header and message together
+//! - [`error`]: Kafka's error codes
+
+pub mod api;
+pub mod error;
+pub mod frame;
+pub mod messages;
+pub mod types;
+pub mod wire;

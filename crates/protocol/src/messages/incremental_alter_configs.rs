@@ -1,0 +1,37 @@
+//! IncrementalAlterConfigs, all versions.
+
+use crate::messages::table::messages;
+use crate::wire::Str;
+
+messages! {
+    api IncrementalAlterConfigs: IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse, versions 0..=1, flexible 1..;
+
+    struct IncrementalAlterConfigsRequest {
+        resources: Vec<AlterConfigsResource>, versions 0..;
+        validate_only: bool, versions 0..;
+    }
+
+    struct AlterConfigsResource {
+        resource_type: i8, versions 0..;
+        resource_name: Str, versions 0..;
+        configs: Vec<AlterableConfig>, versions 0..;
+    }
+
+    struct AlterableConfig {
+        name: Str, versions 0..;
+        config_operation: i8, versions 0..;
+        value: Option<Str> = Some(Default::default()), versions 0..;
+    }
+
+    struct IncrementalAlterConfigsResponse {
+        throttle_time_ms: i32, versions 0..;
+        responses: Vec<AlterConfigsResourceResponse>, versions 0..;
+    }
+
+    struct AlterConfigsResourceResponse {
+        error_code: i16, versions 0..;
+        error_message: Option<Str> = Some(Default::default()), versions 0..;
+        resource_type: i8, versions 0..;
+        resource_name: Str, versions 0..;
+    }
+}
