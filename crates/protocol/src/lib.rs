@@ -4,21 +4,19 @@
 //!
 //! # Layout
 //! - [`types`]: the vocabulary all crates share
-//! - [`zookeeper`]: jute records of the ZooKeeper protocol
-//! - [`records`]: record batches and the older message sets
-
-pub mod records;
-pub mod types;
-pub mod zookeeper;
 //! - [`wire`]: Kafka's primitive types, read from and written to frames
 //! - [`api`]: API keys and the headers of requests and responses
 //! - [`messages`]: one table per API, with all its versions
 //! - [`frame`]: size, header and message together
 //! - [`error`]: Kafka's error codes
+//! - [`records`]: record batches and the older message sets
+//! - [`zookeeper`]: jute records of the ZooKeeper protocol
 
 pub mod api;
 pub mod error;
 pub mod frame;
 pub mod messages;
+pub mod records;
 pub mod types;
 pub mod wire;
+pub mod zookeeper;
