@@ -8,15 +8,18 @@
 //! - [`builder`]: writes batches v2
 //! - [`compression`]: gzip, snappy, lz4 and zstd as Kafka frames them
 //! - [`varint`]: the zig-zag numbers inside records
+//! - [`message_set`]: the v0 and v1 formats, and conversion from and to v2
 
 pub mod batch;
 pub mod builder;
 pub mod compression;
+pub mod message_set;
 pub mod varint;
 
 pub use batch::{BatchHeader, BatchIter, Header, Headers, Record, RecordBatch, RecordRef, Records, TimestampType};
 pub use builder::{BatchBuilder, BatchOptions};
 pub use compression::Codec;
+pub use message_set::{AnyBatchIter, MessageSetIter, down_convert, up_convert};
 
 /// Most bytes one batch may unpack to where the caller has no smaller figure at hand. It lies above Kafka's largest sensible `message.max.bytes`, and a
 /// batch that needs more is refused with [`RecordsError::TooLarge`].
@@ -64,6 +67,9 @@ pub enum RecordsError {
     /// Well-formed, but a client may not send it. Kafka answers INVALID_RECORD (87).
     #[error("invalid records: {0}")]
     Invalid(&'static str),
+    /// A client set timestamps in a way only a broker may. Kafka answers INVALID_TIMESTAMP (32).
+    #[error("invalid timestamp: {0}")]
+    InvalidTimestamp(&'static str),
     /// The compressed part cannot be unpacked.
     #[error("failed to decompress {codec} data: {cause}")]
     Decompress {

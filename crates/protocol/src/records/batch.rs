@@ -157,7 +157,7 @@ impl BatchHeader {
     /// missing, no control records, a sequence wherever there is a producer id.
     ///
     /// # Errors
-    /// [`RecordsError::Invalid`] naming the rule.
+    /// [`RecordsError::Invalid`] or [`RecordsError::InvalidTimestamp`] naming the rule.
     pub fn check_from_producer(&self) -> Result<(), RecordsError> {
         let invalid = |what| Err(RecordsError::Invalid(what));
         if self.records_count == 0 {
@@ -168,6 +168,9 @@ impl BatchHeader {
         }
         if self.is_control() {
             return invalid("Clients are not allowed to write control records");
+        }
+        if self.timestamp_type() == TimestampType::LogAppendTime {
+            return Err(RecordsError::InvalidTimestamp("Producer should not set timestamp type to LogAppendTime"));
         }
         if self.delete_horizon_ms().is_some() {
             return invalid("clients may not set a delete horizon");

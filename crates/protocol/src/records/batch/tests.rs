@@ -99,6 +99,7 @@ fn producers_must_fill_every_offset_and_name_their_sequence() {
     check(&|header| header.records_count = 1, "offset range");
     check(&|header| header.records_count = 0, "without records");
     check(&|header| header.attributes |= CONTROL_BIT, "control records");
+    check(&|header| header.attributes |= LOG_APPEND_TIME_BIT, "LogAppendTime");
     check(&|header| header.attributes |= DELETE_HORIZON_BIT, "delete horizon");
     check(&|header| header.producer_id = 1, "sequence");
     check(&|header| header.attributes |= TRANSACTIONAL_BIT, "producer id");
