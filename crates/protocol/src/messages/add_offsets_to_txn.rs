@@ -1,4 +1,4 @@
-//! AddOffsetsToTxn, all versions.
+//! AddOffsetsToTxn: adds a group's offsets partition to a transaction.
 
 use crate::messages::table::messages;
 use crate::wire::Str;
@@ -6,6 +6,7 @@ use crate::wire::Str;
 messages! {
     api AddOffsetsToTxn: AddOffsetsToTxnRequest => AddOffsetsToTxnResponse, versions 0..=4, flexible 3..;
 
+    /// What is asked.
     struct AddOffsetsToTxnRequest {
         transactional_id: Str, versions 0..;
         producer_id: i64, versions 0..;
@@ -13,7 +14,9 @@ messages! {
         group_id: Str, versions 0..;
     }
 
+    /// What is answered.
     struct AddOffsetsToTxnResponse {
+        /// How long the broker held back, or asks the client to hold back, because of a quota.
         throttle_time_ms: i32, versions 0..;
         error_code: i16, versions 0..;
     }

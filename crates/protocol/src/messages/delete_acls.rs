@@ -1,4 +1,4 @@
-//! DeleteAcls, all versions.
+//! DeleteAcls: removes access control entries that match filters.
 
 use crate::messages::table::messages;
 use crate::wire::Str;
@@ -6,40 +6,59 @@ use crate::wire::Str;
 messages! {
     api DeleteAcls: DeleteAclsRequest => DeleteAclsResponse, versions 0..=3, flexible 2..;
 
+    /// What is asked.
     struct DeleteAclsRequest {
         filters: Vec<DeleteAclsFilter>, versions 0..;
     }
 
+    /// Which entries to remove.
     struct DeleteAclsFilter {
+        /// 1 is any.
         resource_type_filter: i8, versions 0..;
+        /// None is any.
         resource_name_filter: Option<Str> = Some(Default::default()), versions 0..;
+        /// 1 is any, 2 match, 3 literal, 4 prefixed.
         pattern_type_filter: i8 = 3, versions 1..;
+        /// None is any.
         principal_filter: Option<Str> = Some(Default::default()), versions 0..;
+        /// None is any.
         host_filter: Option<Str> = Some(Default::default()), versions 0..;
+        /// AclOperation code.
         operation: i8, versions 0..;
+        /// 2 denies, 3 allows; 1 is any in filters.
         permission_type: i8, versions 0..;
     }
 
+    /// What is answered.
     struct DeleteAclsResponse {
+        /// How long the broker held back, or asks the client to hold back, because of a quota.
         throttle_time_ms: i32, versions 0..;
         filter_results: Vec<DeleteAclsFilterResult>, versions 0..;
     }
 
+    /// Outcome for one filter.
     struct DeleteAclsFilterResult {
         error_code: i16, versions 0..;
+        /// More than the code says, for people.
         error_message: Option<Str> = Some(Default::default()), versions 0..;
         matching_acls: Vec<DeleteAclsMatchingAcl>, versions 0..;
     }
 
+    /// An entry the filter matched.
     struct DeleteAclsMatchingAcl {
         error_code: i16, versions 0..;
+        /// More than the code says, for people.
         error_message: Option<Str> = Some(Default::default()), versions 0..;
+        /// AclResourceType or ConfigResource code: for configurations 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group.
         resource_type: i8, versions 0..;
         resource_name: Str, versions 0..;
+        /// 3 literal, 4 prefixed.
         pattern_type: i8 = 3, versions 1..;
         principal: Str, versions 0..;
         host: Str, versions 0..;
+        /// AclOperation code.
         operation: i8, versions 0..;
+        /// 2 denies, 3 allows; 1 is any in filters.
         permission_type: i8, versions 0..;
     }
 }
