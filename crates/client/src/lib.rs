@@ -1,1 +1,10 @@
-//! (being written)
+//! Talks to Kafka brokers and to ZooKeeper servers, as every part of this project that is not a server does.
+//!
+//! # Layout
+//! - [`kafka`]: connection, cluster metadata, producer, consumers, admin
+//!
+//! # Invariants
+//! - Every wait has a limit that can be named, every buffer a size that can be told.
+//! - No bytes from a server make it panic.
+
+pub mod kafka;
