@@ -21,6 +21,8 @@ pub use builder::{BatchBuilder, BatchOptions};
 pub use compression::Codec;
 pub use message_set::{AnyBatchIter, MessageSetIter, down_convert, up_convert};
 
+use crate::error::ErrorCode;
+
 /// Most bytes one batch may unpack to where the caller has no smaller figure at hand. It lies above Kafka's largest sensible `message.max.bytes`, and a
 /// batch that needs more is refused with [`RecordsError::TooLarge`].
 pub const MAX_DECOMPRESSED_BYTES: usize = 256 * 1024 * 1024;
@@ -97,4 +99,25 @@ pub enum RecordsError {
         /// What it lacks.
         what: &'static str,
     },
+}
+
+impl RecordsError {
+    /// What a broker answers a producer or fetcher whose request met this.
+    #[must_use]
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            RecordsError::Truncated { .. } | RecordsError::CrcMismatch { .. } | RecordsError::Corrupt(_) => {
+                ErrorCode::CORRUPT_MESSAGE
+            }
+            // The CRC was right, so sending the same bytes again cannot help: no retriable code.
+            RecordsError::Decompress { .. } | RecordsError::Invalid(_) | RecordsError::UnsupportedMagic(_) => {
+                ErrorCode::INVALID_RECORD
+            }
+            RecordsError::InvalidTimestamp(_) => ErrorCode::INVALID_TIMESTAMP,
+            RecordsError::UnknownCodec(_) | RecordsError::NotRepresentable { .. } => {
+                ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
+            }
+            RecordsError::TooLarge { .. } | RecordsError::Oversized(_) => ErrorCode::MESSAGE_TOO_LARGE,
+        }
+    }
 }

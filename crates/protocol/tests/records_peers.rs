@@ -52,7 +52,10 @@ fn message_sets_of_kafka_python_are_read_and_converted() {
     for magic in [0, 1] {
         for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4] {
             let set = read(magic, codec);
-            check(magic, set.clone(), None);
+            if magic == 0 || codec == Codec::None {
+                // A producer's wrapper v1 has offset 0, so its inner messages have no place in a log until a broker numbers them.
+                check(magic, set.clone(), None);
+            }
             let batch = up_convert(set, MAX_DECOMPRESSED_BYTES).unwrap();
             check(magic, Bytes::from(batch), Some(codec));
         }
