@@ -266,3 +266,65 @@ impl ResponseHeader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+    use kafka_protocol::protocol::Encodable as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_names_versions_and_headers_are_kafkas() {
+        assert_eq!(ApiKey::ALL.len(), 88);
+        for (key, api) in (0..).zip(ApiKey::ALL) {
+            assert_eq!((api.to_i16(), ApiKey::from_i16(key)), (key, Some(*api)));
+            let Ok(theirs) = kafka_protocol::messages::ApiKey::try_from(key) else { continue };
+            assert_eq!(api.name(), format!("{theirs:?}").trim_end_matches("Key"));
+            for version in api.versions() {
+                assert_eq!(api.request_header_version(version), theirs.request_header_version(version), "{api}");
+                assert_eq!(api.response_header_version(version), theirs.response_header_version(version), "{api}");
+            }
+            let range = theirs.valid_versions();
+            assert!(api.versions().is_empty() || api.versions() == (range.min..=range.max), "{api}");
+        }
+        assert_eq!((ApiKey::from_i16(-1), ApiKey::from_i16(88)), (None, None));
+    }
+
+    #[test]
+    fn request_headers_of_all_versions() {
+        for api in ApiKey::ALL {
+            for version in api.versions() {
+                let client_id = (api.request_header_version(version) > 0).then(|| Str::from_static("console-producer"));
+                let header = RequestHeader {
+                    api_key: api.to_i16(),
+                    api_version: version,
+                    correlation_id: -7,
+                    client_id: client_id.clone(),
+                };
+                let mut writer = Writer::new();
+                header.encode(&mut writer).unwrap();
+                let bytes = writer.into_bytes().unwrap();
+
+                let mut theirs = BytesMut::new();
+                kafka_protocol::messages::RequestHeader::default()
+                    .with_request_api_key(api.to_i16())
+                    .with_request_api_version(version)
+                    .with_correlation_id(-7)
+                    .with_client_id(client_id.map(|id| kafka_protocol::protocol::StrBytes::from_string(id.into())))
+                    .encode(&mut theirs, api.request_header_version(version))
+                    .unwrap();
+                assert_eq!(bytes, theirs, "{api} v{version}");
+
+                let mut reader = Reader::new(bytes);
+                assert_eq!((RequestHeader::decode(&mut reader), reader.remaining()), (Ok(header), 0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_with_an_unknown_key_says_so() {
+        let bytes = Bytes::from_static(&[0x03, 0xe8, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(RequestHeader::decode(&mut Reader::new(bytes)), Err(WireError::UnknownApiKey { key: 1000 }));
+    }
+}

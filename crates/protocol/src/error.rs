@@ -224,3 +224,37 @@ impl From<ErrorCode> for i16 {
         code.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::ResponseError;
+
+    use super::*;
+
+    #[test]
+    fn codes_names_and_retries_are_kafkas() {
+        let codes: Vec<i16> = ErrorCode::ALL.iter().map(|code| code.code()).collect();
+        assert_eq!(codes, (-1..=129).collect::<Vec<i16>>());
+        for code in ErrorCode::ALL {
+            match ResponseError::try_from_code(code.code()) {
+                None => assert_eq!(*code, ErrorCode::NONE),
+                Some(ResponseError::Unknown(_)) => assert!(code.code() > 106, "{code}"),
+                Some(theirs) => {
+                    let camel: String =
+                        code.name().split('_').map(|word| word[..1].to_owned() + &word[1..].to_lowercase()).collect();
+                    assert_eq!(camel, format!("{theirs:?}"));
+                    // Kafka made this one retriable after kafka-protocol had copied its list.
+                    let retriable = theirs.is_retriable() || *code == ErrorCode::CONCURRENT_TRANSACTIONS;
+                    assert_eq!(code.is_retriable(), retriable, "{code}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn codes_without_a_name_are_an_unknown_server_error() {
+        let newer = ErrorCode::from(999);
+        assert_eq!((newer.name(), newer.is_retriable(), newer.ok()), ("UNKNOWN_SERVER_ERROR", false, Err(newer)));
+        assert_eq!(ErrorCode::NONE.ok(), Ok(()));
+    }
+}

@@ -144,3 +144,72 @@ fn framed(write: impl FnOnce(&mut Writer) -> Result<(), WireError>) -> Result<Wr
     writer.patch_i32(0, size);
     Ok(writer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+    use crate::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+    use crate::wire::Records;
+
+    #[test]
+    fn sizes_are_checked_before_anything_is_allocated() {
+        assert_eq!(frame_size([0, 0, 1, 0], 256), Ok(256));
+        let over = WireError::OverLimit { what: "frame size", count: 257, limit: 256 };
+        assert_eq!(frame_size([0, 0, 1, 1], 256), Err(over));
+        let negative = WireError::InvalidLength { what: "frame", length: -1 };
+        assert_eq!(frame_size([0xff; 4], usize::MAX), Err(negative));
+    }
+
+    #[test]
+    fn requests_and_responses_travel_whole() {
+        let request = HeartbeatRequest { group_id: "g".into(), generation_id: 3, ..Default::default() };
+        let response = HeartbeatResponse { error_code: 27, ..Default::default() };
+        for version in HeartbeatRequest::VERSIONS {
+            let frame = encode_request(&request, version, 5, Some(&"me".into())).unwrap();
+            let size = frame_size(*frame.first_chunk().unwrap(), 100).unwrap();
+            assert_eq!(size, frame.len() - SIZE_BYTES);
+            let (header, mut reader) = decode_request_header(frame.slice(SIZE_BYTES..)).unwrap();
+            assert_eq!((header.api(), header.api_version), (Some(ApiKey::Heartbeat), version));
+            assert_eq!(HeartbeatRequest::decode(&mut reader, version), Ok(request.clone()));
+
+            let frame = encode_response(ApiKey::Heartbeat, version, 5, &response).unwrap();
+            let decoded = decode_response::<HeartbeatRequest>(frame.slice(SIZE_BYTES..), version);
+            assert_eq!(decoded, Ok((ResponseHeader { correlation_id: 5 }, response.clone())));
+        }
+    }
+
+    /// A broker that sends records from its files must send exactly what one that copies them would send.
+    #[test]
+    fn a_fetch_response_with_gaps_is_the_same_frame() {
+        let files = [Bytes::from(vec![1; 10]), Bytes::new(), Bytes::from(vec![2; 100_000])];
+        let response = |records: &dyn Fn(&Bytes) -> Records| FetchResponse {
+            responses: vec![FetchableTopicResponse {
+                partitions: files
+                    .iter()
+                    .map(|file| PartitionData { high_watermark: 9, records: records(file), ..Default::default() })
+                    .collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let copied = response(&|file| Records::Bytes(file.clone()));
+        let external = response(&|file| Records::External { length: file.len() });
+        for version in FetchRequest::VERSIONS {
+            let whole = encode_response(ApiKey::Fetch, version, 1, &copied).unwrap();
+            let mut sent = Vec::new();
+            for piece in encode_response_pieces(ApiKey::Fetch, version, 1, &external).unwrap() {
+                match piece {
+                    Piece::Bytes(bytes) => sent.extend_from_slice(&bytes),
+                    Piece::External { index, length } => {
+                        assert_eq!(files[index].len(), length);
+                        sent.extend_from_slice(&files[index]);
+                    }
+                }
+            }
+            assert_eq!(sent, whole, "v{version}");
+            let refused = encode_response(ApiKey::Fetch, version, 1, &external);
+            assert_eq!(refused, Err(WireError::ExternalPayload));
+        }
+    }
+}

@@ -11,6 +11,8 @@ use crate::api::ApiKey;
 use crate::wire::{Field, Reader, WireError, Writer};
 
 pub mod consumer_protocol;
+#[cfg(test)]
+pub(crate) mod sample;
 mod table;
 
 /// A request, a response, or a structure inside one.
@@ -51,7 +53,7 @@ pub(crate) struct Covered {
 }
 
 macro_rules! apis {
-    ($($key:ident: $module:ident, $request:ident;)*) => {
+    ([] $($key:ident: $module:ident, $request:ident, $response:ident;)*) => {
         $(pub mod $module;)*
 
         /// What the tables cover of `api`; nothing if it has no table.
@@ -64,67 +66,68 @@ macro_rules! apis {
                 _ => None,
             }
         }
+    };
+}
 
-        /// Calls `visit` once per API with a table, with its request type.
-        #[cfg(test)]
-        pub(crate) fn for_each_request(visitor: &mut impl tests::RequestVisitor) {
-            $(visitor.visit::<$module::$request>();)*
+/// Hands `arguments` and the list of all APIs with a table to the macro `callback`.
+macro_rules! for_each_api {
+    ($callback:ident $($arguments:tt)*) => {
+        $callback! { [$($arguments)*]
+            Produce: produce, ProduceRequest, ProduceResponse;
+            Fetch: fetch, FetchRequest, FetchResponse;
+            ListOffsets: list_offsets, ListOffsetsRequest, ListOffsetsResponse;
+            Metadata: metadata, MetadataRequest, MetadataResponse;
+            ControlledShutdown: controlled_shutdown, ControlledShutdownRequest, ControlledShutdownResponse;
+            OffsetCommit: offset_commit, OffsetCommitRequest, OffsetCommitResponse;
+            OffsetFetch: offset_fetch, OffsetFetchRequest, OffsetFetchResponse;
+            FindCoordinator: find_coordinator, FindCoordinatorRequest, FindCoordinatorResponse;
+            JoinGroup: join_group, JoinGroupRequest, JoinGroupResponse;
+            Heartbeat: heartbeat, HeartbeatRequest, HeartbeatResponse;
+            LeaveGroup: leave_group, LeaveGroupRequest, LeaveGroupResponse;
+            SyncGroup: sync_group, SyncGroupRequest, SyncGroupResponse;
+            DescribeGroups: describe_groups, DescribeGroupsRequest, DescribeGroupsResponse;
+            ListGroups: list_groups, ListGroupsRequest, ListGroupsResponse;
+            SaslHandshake: sasl_handshake, SaslHandshakeRequest, SaslHandshakeResponse;
+            ApiVersions: api_versions, ApiVersionsRequest, ApiVersionsResponse;
+            CreateTopics: create_topics, CreateTopicsRequest, CreateTopicsResponse;
+            DeleteTopics: delete_topics, DeleteTopicsRequest, DeleteTopicsResponse;
+            DeleteRecords: delete_records, DeleteRecordsRequest, DeleteRecordsResponse;
+            InitProducerId: init_producer_id, InitProducerIdRequest, InitProducerIdResponse;
+            OffsetForLeaderEpoch: offset_for_leader_epoch, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
+            AddPartitionsToTxn: add_partitions_to_txn, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse;
+            AddOffsetsToTxn: add_offsets_to_txn, AddOffsetsToTxnRequest, AddOffsetsToTxnResponse;
+            EndTxn: end_txn, EndTxnRequest, EndTxnResponse;
+            WriteTxnMarkers: write_txn_markers, WriteTxnMarkersRequest, WriteTxnMarkersResponse;
+            TxnOffsetCommit: txn_offset_commit, TxnOffsetCommitRequest, TxnOffsetCommitResponse;
+            DescribeAcls: describe_acls, DescribeAclsRequest, DescribeAclsResponse;
+            CreateAcls: create_acls, CreateAclsRequest, CreateAclsResponse;
+            DeleteAcls: delete_acls, DeleteAclsRequest, DeleteAclsResponse;
+            DescribeConfigs: describe_configs, DescribeConfigsRequest, DescribeConfigsResponse;
+            AlterConfigs: alter_configs, AlterConfigsRequest, AlterConfigsResponse;
+            AlterReplicaLogDirs: alter_replica_log_dirs, AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse;
+            DescribeLogDirs: describe_log_dirs, DescribeLogDirsRequest, DescribeLogDirsResponse;
+            SaslAuthenticate: sasl_authenticate, SaslAuthenticateRequest, SaslAuthenticateResponse;
+            CreatePartitions: create_partitions, CreatePartitionsRequest, CreatePartitionsResponse;
+            DeleteGroups: delete_groups, DeleteGroupsRequest, DeleteGroupsResponse;
+            ElectLeaders: elect_leaders, ElectLeadersRequest, ElectLeadersResponse;
+            IncrementalAlterConfigs: incremental_alter_configs, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+            AlterPartitionReassignments: alter_partition_reassignments, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
+            ListPartitionReassignments: list_partition_reassignments, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
+            OffsetDelete: offset_delete, OffsetDeleteRequest, OffsetDeleteResponse;
+            DescribeClientQuotas: describe_client_quotas, DescribeClientQuotasRequest, DescribeClientQuotasResponse;
+            AlterClientQuotas: alter_client_quotas, AlterClientQuotasRequest, AlterClientQuotasResponse;
+            DescribeCluster: describe_cluster, DescribeClusterRequest, DescribeClusterResponse;
+            DescribeProducers: describe_producers, DescribeProducersRequest, DescribeProducersResponse;
+            DescribeTransactions: describe_transactions, DescribeTransactionsRequest, DescribeTransactionsResponse;
+            ListTransactions: list_transactions, ListTransactionsRequest, ListTransactionsResponse;
+            ConsumerGroupHeartbeat: consumer_group_heartbeat, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
+            ConsumerGroupDescribe: consumer_group_describe, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse;
+            DescribeTopicPartitions: describe_topic_partitions, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
         }
     };
 }
 
-apis! {
-    Produce: produce, ProduceRequest;
-    Fetch: fetch, FetchRequest;
-    ListOffsets: list_offsets, ListOffsetsRequest;
-    Metadata: metadata, MetadataRequest;
-    ControlledShutdown: controlled_shutdown, ControlledShutdownRequest;
-    OffsetCommit: offset_commit, OffsetCommitRequest;
-    OffsetFetch: offset_fetch, OffsetFetchRequest;
-    FindCoordinator: find_coordinator, FindCoordinatorRequest;
-    JoinGroup: join_group, JoinGroupRequest;
-    Heartbeat: heartbeat, HeartbeatRequest;
-    LeaveGroup: leave_group, LeaveGroupRequest;
-    SyncGroup: sync_group, SyncGroupRequest;
-    DescribeGroups: describe_groups, DescribeGroupsRequest;
-    ListGroups: list_groups, ListGroupsRequest;
-    SaslHandshake: sasl_handshake, SaslHandshakeRequest;
-    ApiVersions: api_versions, ApiVersionsRequest;
-    CreateTopics: create_topics, CreateTopicsRequest;
-    DeleteTopics: delete_topics, DeleteTopicsRequest;
-    DeleteRecords: delete_records, DeleteRecordsRequest;
-    InitProducerId: init_producer_id, InitProducerIdRequest;
-    OffsetForLeaderEpoch: offset_for_leader_epoch, OffsetForLeaderEpochRequest;
-    AddPartitionsToTxn: add_partitions_to_txn, AddPartitionsToTxnRequest;
-    AddOffsetsToTxn: add_offsets_to_txn, AddOffsetsToTxnRequest;
-    EndTxn: end_txn, EndTxnRequest;
-    WriteTxnMarkers: write_txn_markers, WriteTxnMarkersRequest;
-    TxnOffsetCommit: txn_offset_commit, TxnOffsetCommitRequest;
-    DescribeAcls: describe_acls, DescribeAclsRequest;
-    CreateAcls: create_acls, CreateAclsRequest;
-    DeleteAcls: delete_acls, DeleteAclsRequest;
-    DescribeConfigs: describe_configs, DescribeConfigsRequest;
-    AlterConfigs: alter_configs, AlterConfigsRequest;
-    AlterReplicaLogDirs: alter_replica_log_dirs, AlterReplicaLogDirsRequest;
-    DescribeLogDirs: describe_log_dirs, DescribeLogDirsRequest;
-    SaslAuthenticate: sasl_authenticate, SaslAuthenticateRequest;
-    CreatePartitions: create_partitions, CreatePartitionsRequest;
-    DeleteGroups: delete_groups, DeleteGroupsRequest;
-    ElectLeaders: elect_leaders, ElectLeadersRequest;
-    IncrementalAlterConfigs: incremental_alter_configs, IncrementalAlterConfigsRequest;
-    AlterPartitionReassignments: alter_partition_reassignments, AlterPartitionReassignmentsRequest;
-    ListPartitionReassignments: list_partition_reassignments, ListPartitionReassignmentsRequest;
-    OffsetDelete: offset_delete, OffsetDeleteRequest;
-    DescribeClientQuotas: describe_client_quotas, DescribeClientQuotasRequest;
-    AlterClientQuotas: alter_client_quotas, AlterClientQuotasRequest;
-    DescribeCluster: describe_cluster, DescribeClusterRequest;
-    DescribeProducers: describe_producers, DescribeProducersRequest;
-    DescribeTransactions: describe_transactions, DescribeTransactionsRequest;
-    ListTransactions: list_transactions, ListTransactionsRequest;
-    ConsumerGroupHeartbeat: consumer_group_heartbeat, ConsumerGroupHeartbeatRequest;
-    ConsumerGroupDescribe: consumer_group_describe, ConsumerGroupDescribeRequest;
-    DescribeTopicPartitions: describe_topic_partitions, DescribeTopicPartitionsRequest;
-}
+for_each_api!(apis);
 
 #[cfg(test)]
 mod tests;

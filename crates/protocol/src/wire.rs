@@ -106,3 +106,6 @@ pub enum WireError {
     #[error("message holds external payloads and cannot be one run of bytes")]
     ExternalPayload,
 }
+
+#[cfg(test)]
+mod tests;

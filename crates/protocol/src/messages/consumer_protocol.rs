@@ -35,7 +35,7 @@ messages! {
         user_data: Option<Bytes> = None, versions 0..;
     }
 
-    /// Partitions of one topic.
+    /// Partitions of one topic. (Kafka's schema calls it TopicPartition, which here is the name of a single one.)
     struct TopicPartitions {
         topic: Str, versions 0..;
         partitions: Vec<i32>, versions 0..;

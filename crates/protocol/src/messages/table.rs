@@ -98,6 +98,21 @@ macro_rules! messages {
                 }
             }
 
+            #[cfg(test)]
+            impl $crate::messages::sample::Sample for $name {
+                #[allow(unused_variables, unused_mut)]
+                fn sample(source: &mut $crate::messages::sample::Source, version: i16, nullable: bool) -> $name {
+                    let mut message = $name::default();
+                    $(
+                        if ($range).contains(&version) {
+                            let nullable = true $(&& ($nullable).contains(&version))?;
+                            message.$field = $crate::messages::sample::Sample::sample(source, version, nullable);
+                        }
+                    )*
+                    message
+                }
+            }
+
             impl $crate::wire::Field for $name {
                 #[allow(unused_variables, unused_mut, clippy::redundant_closure_call)]
                 fn read(
