@@ -2,9 +2,11 @@
 //!
 //! # Layout
 //! - [`kafka`]: connection, cluster metadata, producer, consumers, admin
+//! - [`zookeeper`]: a session, and Kafka's znodes
 //!
 //! # Invariants
 //! - Every wait has a limit that can be named, every buffer a size that can be told.
 //! - No bytes from a server make it panic.
 
 pub mod kafka;
+pub mod zookeeper;
