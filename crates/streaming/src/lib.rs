@@ -1,1 +1,6 @@
-//! (being written)
+//! x
+pub mod error;
+pub mod rdd;
+pub mod scheduler;
+pub mod sources;
+pub mod time;
