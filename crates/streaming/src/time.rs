@@ -33,9 +33,7 @@ impl Time {
     #[must_use]
     pub fn to_local(self) -> String {
         match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(timestamp) => {
-                timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
-            }
+            Ok(timestamp) => timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
             Err(_out_of_range) => self.to_string(),
         }
     }

@@ -68,12 +68,7 @@ impl<K: Hash + Eq, C> Combiner<K, C> {
     }
 
     /// The value of `key`, made by `create` where there is none.
-    pub(crate) fn value_mut(
-        &mut self,
-        hash: u64,
-        key: K,
-        create: impl FnOnce() -> C,
-    ) -> Result<&mut C, TaskError> {
+    pub(crate) fn value_mut(&mut self, hash: u64, key: K, create: impl FnOnce() -> C) -> Result<&mut C, TaskError> {
         let entries = &mut self.entries;
         let found = self.numbers.find(hash, |&number| {
             let entry = &entries[number as usize];

@@ -1,7 +1,6 @@
 //! Operators whose partitions read few partitions of the parent: nothing moves between tasks.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use crate::error::{Step, TaskError};
 use crate::rdd::{Data, Rdd, RddOp, Sink};
@@ -140,10 +139,7 @@ impl<T: Data> Rdd<T> {
     }
 
     /// [`Rdd::map`] by a function that may fail.
-    pub fn try_map<U: Data>(
-        &self,
-        function: impl Fn(T) -> Result<U, TaskError> + Send + Sync + 'static,
-    ) -> Rdd<U> {
+    pub fn try_map<U: Data>(&self, function: impl Fn(T) -> Result<U, TaskError> + Send + Sync + 'static) -> Rdd<U> {
         self.push(move |item, sink| sink(function(item)?))
     }
 
@@ -226,9 +222,4 @@ impl SparkContext {
         }
         Rdd::from_op(self, Union { parents, partitions })
     }
-}
-
-/// A function shared by the RDDs of all batches of a DStream.
-pub(crate) fn shared<F>(function: F) -> Arc<F> {
-    Arc::new(function)
 }

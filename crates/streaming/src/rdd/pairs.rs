@@ -20,6 +20,9 @@ pub fn key_partition<K: Key>(key: &K, partitions: usize) -> usize {
 /// Values of one key in a left and a right RDD.
 pub type Grouped<K, V, W> = (K, (Vec<V>, Vec<W>));
 
+/// A key with one value of the left and one of the right RDD.
+pub type Joined<K, V, W> = (K, (V, W));
+
 /// A combined value with its key's hash, so that the reduce side does not hash again.
 type Hashed<K, C> = (u64, K, C);
 
@@ -48,9 +51,8 @@ where
             return bucket.iter().cloned().try_for_each(|(_, key, value)| sink((key, value)));
         }
         let mut combiner = Combiner::new();
-        self.shuffle.read(partition, task, &mut |(hash, key, value)| {
-            Ok(combiner.add(hash, key, value, Ok, &*self.merge)?)
-        })?;
+        self.shuffle
+            .read(partition, task, &mut |(hash, key, value)| Ok(combiner.add(hash, key, value, Ok, &*self.merge)?))?;
         combiner.into_pairs().try_for_each(sink)
     }
 }
@@ -248,7 +250,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     /// Every pair of a value here and a value in `other` of the same key.
-    pub fn join<W: Data>(&self, other: &Rdd<(K, W)>, partitions: usize) -> Rdd<(K, (V, W))> {
+    pub fn join<W: Data>(&self, other: &Rdd<(K, W)>, partitions: usize) -> Rdd<Joined<K, V, W>> {
         self.cogroup(other, partitions).push_in_place(|(key, (left, right)), sink| {
             for a in &left {
                 for b in &right {
@@ -260,7 +262,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     /// [`Rdd::join`] that also keeps values here without one in `other`.
-    pub fn left_outer_join<W: Data>(&self, other: &Rdd<(K, W)>, partitions: usize) -> Rdd<(K, (V, Option<W>))> {
+    pub fn left_outer_join<W: Data>(&self, other: &Rdd<(K, W)>, partitions: usize) -> Rdd<Joined<K, V, Option<W>>> {
         self.cogroup(other, partitions).push_in_place(|(key, (left, right)), sink| {
             let right = or_none(right);
             for a in &left {
@@ -273,7 +275,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     /// [`Rdd::join`] that also keeps values of `other` without one here.
-    pub fn right_outer_join<W: Data>(&self, other: &Rdd<(K, W)>, partitions: usize) -> Rdd<(K, (Option<V>, W))> {
+    pub fn right_outer_join<W: Data>(&self, other: &Rdd<(K, W)>, partitions: usize) -> Rdd<Joined<K, Option<V>, W>> {
         self.cogroup(other, partitions).push_in_place(|(key, (left, right)), sink| {
             let left = or_none(left);
             for a in &left {
@@ -290,7 +292,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         &self,
         other: &Rdd<(K, W)>,
         partitions: usize,
-    ) -> Rdd<(K, (Option<V>, Option<W>))> {
+    ) -> Rdd<Joined<K, Option<V>, Option<W>>> {
         self.cogroup(other, partitions).push_in_place(|(key, (left, right)), sink| {
             let (left, right) = (or_none(left), or_none(right));
             for a in &left {

@@ -165,12 +165,12 @@ impl<T: Data> Rdd<T> {
         Rdd::from_op(self.context(), Shuffled(shuffle))
     }
 
-    /// Evenly over `partitions` partitions: each partition deals its records out in turn, beginning at its own number.
+    /// Evenly over `partitions` partitions: each partition deals its records out in turn, each beginning somewhere else.
     pub fn repartition(&self, partitions: usize) -> Rdd<T> {
         let partitions = partitions.max(1);
         let shuffle = Shuffle::new(self, partitions, move |rdd, partition, task| {
             let mut buckets: Buckets<T> = (0..partitions).map(|_| Vec::new()).collect();
-            let mut next = partition % partitions;
+            let mut next = (partition * partitions / rdd.num_partitions()) % partitions;
             for item in rdd.block(partition, task)? {
                 buckets[next].push(item);
                 next = (next + 1) % partitions;
@@ -204,11 +204,10 @@ impl<T: Data> Rdd<T> {
         let bounds: Vec<K> =
             (1..partitions).filter_map(|i| sample.get(i * sample.len() / partitions).cloned()).collect();
         let partition_key = key.clone();
-        let ranged =
-            self.partition_by(partitions, move |item| {
-                let key = partition_key(item);
-                Ok(bounds.partition_point(|bound| *bound <= key))
-            });
+        let ranged = self.partition_by(partitions, move |item| {
+            let key = partition_key(item);
+            Ok(bounds.partition_point(|bound| *bound <= key))
+        });
         Ok(ranged.map_partitions(move |mut block| {
             block.sort_by_cached_key(|item| key(item));
             Ok(block)

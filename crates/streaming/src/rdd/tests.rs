@@ -225,10 +225,7 @@ fn stages_run_parents_first_whatever_the_shape() {
             assert!(order[..position].iter().any(|earlier| earlier.id() == need.id()));
         }
     }
-    assert_eq!(
-        sorted(joined.collect().unwrap()),
-        [(2, ("be", 5)), (2, ("or", 5)), (2, ("to", 5)), (3, ("not", 1))]
-    );
+    assert_eq!(sorted(joined.collect().unwrap()), [(2, ("be", 5)), (2, ("or", 5)), (2, ("to", 5)), (3, ("not", 1))]);
 }
 
 #[test]
@@ -237,8 +234,12 @@ fn text_files_in_hadoops_layout() {
     let out = directory.path().join("out");
     let rdd = context().parallelize(vec!["a", "b", "c"], 2);
     rdd.save_as_text_file(&out).unwrap();
-    let names: Vec<String> =
-        runtime::Disk::real().read_dir(&out).unwrap().into_iter().map(|e| e.name.to_string_lossy().into_owned()).collect();
+    let names: Vec<String> = runtime::Disk::real()
+        .read_dir(&out)
+        .unwrap()
+        .into_iter()
+        .map(|e| e.name.to_string_lossy().into_owned())
+        .collect();
     assert_eq!(names, ["_SUCCESS", "part-00000", "part-00001"]);
     let part = runtime::Disk::real().read(&out.join("part-00001"), 100).unwrap();
     assert_eq!(part, b"b\nc\n");

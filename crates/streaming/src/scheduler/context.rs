@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn masters() {
-        let check = |master: &str, expected: Option<usize>| assert_eq!(local_threads(master).ok(), expected, "{master}");
+        let check =
+            |master: &str, expected: Option<usize>| assert_eq!(local_threads(master).ok(), expected, "{master}");
         check("local", Some(1));
         check("local[4]", Some(4));
         check("local[*]", Some(runtime::spawn::parallelism()));
