@@ -1,0 +1,185 @@
+//! Group commit: one `fdatasync` serves everybody who waits for it.
+//!
+//! A caller asks that a log be durable up to an offset and is called back. A log is in the queue at most once; whoever asks while its sync is
+//! under way is served by the next one, which covers all that was appended meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use protocol::types::Offset;
+
+use crate::error::{Result, StorageError};
+use crate::log::Log;
+
+/// Callers that may wait for one log; beyond it [`StorageError::TooManyWaiters`].
+pub const WAITERS_MAX: usize = 100_000;
+
+/// Called once, from a thread of the flusher or from the caller's own where nothing is left to do, with the offset that is durable.
+pub type FlushDone = Box<dyn FnOnce(Result<Offset>) + Send>;
+
+/// A bounded pool of threads that sync logs. Cheap to clone; the threads end with [`Flusher::shutdown`].
+#[derive(Clone)]
+pub struct Flusher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    logs: VecDeque<Arc<Log>>,
+    busy: usize,
+    stopped: bool,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// Who waits for one log, and whether it is in the queue.
+#[derive(Default)]
+pub(crate) struct FlushWaiters(Mutex<Waiters>);
+
+#[derive(Default)]
+struct Waiters {
+    queued: bool,
+    waiting: Vec<(Offset, FlushDone)>,
+}
+
+impl std::fmt::Debug for FlushWaiters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FlushWaiters").field("waiting", &self.0.lock().waiting.len()).finish()
+    }
+}
+
+impl std::fmt::Debug for Flusher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flusher").field("queued", &self.shared.queue.lock().logs.len()).finish()
+    }
+}
+
+impl Flusher {
+    /// Starts `threads` threads (at least 1).
+    ///
+    /// # Errors
+    /// Where the machine has no thread left to give.
+    pub fn start(threads: usize) -> std::io::Result<Flusher> {
+        let shared = Arc::new(Shared { queue: Mutex::new(Queue::default()), work: Condvar::new() });
+        for number in 0..threads.max(1) {
+            let worker = shared.clone();
+            let thread = runtime::thread(format!("log-flusher-{number}"), move || worker.run())?;
+            shared.queue.lock().threads.push(thread);
+        }
+        Ok(Flusher { shared })
+    }
+
+    /// Asks that `log` be durable up to `up_to`, which must not lie beyond its end. `done` is called once that is so, or when it cannot be.
+    pub fn request(&self, log: &Arc<Log>, up_to: Offset, done: FlushDone) {
+        let durable = log.durable_offset();
+        if durable >= up_to {
+            done(log.check_open().map(|()| durable));
+            return;
+        }
+        {
+            let mut waiters = log.flush_waiters.0.lock();
+            if waiters.waiting.len() >= WAITERS_MAX {
+                drop(waiters);
+                done(Err(StorageError::TooManyWaiters { partition: log.partition().clone() }));
+                return;
+            }
+            waiters.waiting.push((up_to, done));
+            if waiters.queued {
+                return;
+            }
+            waiters.queued = true;
+        }
+        self.shared.enqueue(log.clone());
+    }
+
+    /// Serves those who wait and ends the threads. Later requests are refused.
+    pub fn shutdown(&self) {
+        let threads = {
+            let mut queue = self.shared.queue.lock();
+            queue.stopped = true;
+            std::mem::take(&mut queue.threads)
+        };
+        self.shared.work.notify_all();
+        for thread in threads {
+            // A thread that panicked has said so; nobody waits for what it would have returned.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn enqueue(&self, log: Arc<Log>) {
+        let mut queue = self.queue.lock();
+        if queue.stopped && queue.threads.is_empty() && queue.busy == 0 {
+            drop(queue);
+            let partition = log.partition().clone();
+            log.flush_waiters.answer_all(&Err(StorageError::Closed { partition }));
+            return;
+        }
+        queue.logs.push_back(log);
+        drop(queue);
+        self.work.notify_one();
+    }
+
+    fn run(&self) {
+        loop {
+            let log = {
+                let mut queue = self.queue.lock();
+                loop {
+                    if let Some(log) = queue.logs.pop_front() {
+                        queue.busy += 1;
+                        break log;
+                    }
+                    if queue.stopped {
+                        return;
+                    }
+                    self.work.wait(&mut queue);
+                }
+            };
+            let result = log.flush();
+            let again = log.flush_waiters.answer(&result);
+            self.queue.lock().busy -= 1;
+            if again {
+                self.enqueue(log);
+            }
+        }
+    }
+}
+
+impl FlushWaiters {
+    /// Answers those whom `result` serves. Gives whether others wait, for whom the log must be queued again.
+    fn answer(&self, result: &Result<Offset>) -> bool {
+        let (served, again) = {
+            let mut waiters = self.0.lock();
+            let (served, waiting): (Vec<_>, Vec<_>) = match result {
+                Ok(durable) => {
+                    std::mem::take(&mut waiters.waiting).into_iter().partition(|(up_to, _)| up_to <= durable)
+                }
+                Err(_) => (std::mem::take(&mut waiters.waiting), Vec::new()),
+            };
+            waiters.waiting = waiting;
+            waiters.queued = !waiters.waiting.is_empty();
+            (served, waiters.queued)
+        };
+        for (_, done) in served {
+            done(result.clone());
+        }
+        again
+    }
+
+    fn answer_all(&self, result: &Result<Offset>) {
+        let served = {
+            let mut waiters = self.0.lock();
+            waiters.queued = false;
+            std::mem::take(&mut waiters.waiting)
+        };
+        for (_, done) in served {
+            done(result.clone());
+        }
+    }
+}

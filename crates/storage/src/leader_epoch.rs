@@ -1,0 +1,207 @@
+//! Which leader epoch began at which offset: what followers compare to find where two logs part (KIP-101, KIP-279, KIP-320).
+//!
+//! Always true: epochs rise strictly from entry to entry and start offsets never fall; memory and `leader-epoch-checkpoint` agree.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protocol::types::{LeaderEpoch, Offset};
+
+use crate::checkpoints::{self, LEADER_EPOCH_FILE};
+use crate::error::{Result, StorageError};
+use crate::log_dir::PartitionDir;
+
+/// The epochs of one log.
+#[derive(Debug)]
+pub struct LeaderEpochCache {
+    dir: Arc<PartitionDir>,
+    entries: Vec<(i32, i64)>,
+}
+
+impl LeaderEpochCache {
+    /// Reads the file; an absent one is empty.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not parse.
+    pub fn load(dir: &Arc<PartitionDir>) -> Result<LeaderEpochCache> {
+        let entries = checkpoints::read_epochs(dir.disk(), &dir.file(LEADER_EPOCH_FILE))?;
+        Ok(LeaderEpochCache { dir: dir.clone(), entries })
+    }
+
+    /// The entries, as epoch and start offset.
+    #[must_use]
+    pub fn entries(&self) -> &[(i32, i64)] {
+        &self.entries
+    }
+
+    /// The latest epoch.
+    #[must_use]
+    pub fn latest(&self) -> Option<LeaderEpoch> {
+        self.entries.last().map(|entry| LeaderEpoch(entry.0))
+    }
+
+    /// The epoch that `offset` was written in.
+    #[must_use]
+    pub fn epoch_of(&self, offset: i64) -> Option<LeaderEpoch> {
+        let after = self.entries.partition_point(|entry| entry.1 <= offset);
+        after.checked_sub(1).map(|at| LeaderEpoch(self.entries[at].0))
+    }
+
+    /// Whether [`LeaderEpochCache::assign`] would change anything.
+    #[must_use]
+    pub fn is_new(&self, epoch: i32, start: i64) -> bool {
+        epoch >= 0 && start >= 0 && self.entries.last().is_none_or(|last| epoch != last.0 || start < last.1)
+    }
+
+    /// Notes that `epoch` begins at `start`. Entries that contradict it (a later epoch, or a start not before it) go.
+    ///
+    /// # Errors
+    /// The file cannot be written; memory is as it was.
+    pub fn assign(&mut self, epoch: i32, start: i64) -> Result<()> {
+        if !self.is_new(epoch, start) {
+            return Ok(());
+        }
+        let mut entries = self.entries.clone();
+        entries.retain(|entry| entry.0 < epoch && entry.1 < start);
+        entries.push((epoch, start));
+        self.replace(entries)
+    }
+
+    /// Where the last record of `requested` or of the nearest earlier epoch ends, for a log that ends at `log_end`: Kafka's
+    /// `LeaderEpochFileCache.endOffsetFor`. `None` where the log knows no epoch as late as `requested`.
+    #[must_use]
+    pub fn end_offset_for(&self, requested: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        if requested.0 < 0 {
+            return None;
+        }
+        if self.latest() == Some(requested) {
+            return Some((requested, log_end));
+        }
+        let higher = self.entries.partition_point(|entry| entry.0 <= requested.0);
+        let next = self.entries.get(higher)?;
+        let epoch = higher.checked_sub(1).map_or(requested, |at| LeaderEpoch(self.entries[at].0));
+        Some((epoch, Offset(next.1)))
+    }
+
+    /// Forgets epochs that begin at `end` or later: the log was cut there.
+    ///
+    /// # Errors
+    /// The file cannot be written; memory is as it was.
+    pub fn truncate_from_end(&mut self, end: i64) -> Result<()> {
+        if self.entries.last().is_none_or(|last| last.1 < end) {
+            return Ok(());
+        }
+        let entries = self.entries.iter().copied().filter(|entry| entry.1 < end).collect();
+        self.replace(entries)
+    }
+
+    /// Forgets epochs that end at or before `start`; the one that holds `start` begins there now.
+    ///
+    /// # Errors
+    /// The file cannot be written; memory is as it was.
+    pub fn truncate_from_start(&mut self, start: i64) -> Result<()> {
+        let covered = self.entries.partition_point(|entry| entry.1 <= start);
+        if covered == 0 || (covered == 1 && self.entries[0].1 == start) {
+            return Ok(());
+        }
+        let mut entries = self.entries[covered - 1..].to_vec();
+        entries[0].1 = start;
+        self.replace(entries)
+    }
+
+    /// Forgets all.
+    ///
+    /// # Errors
+    /// The file cannot be written; memory is as it was.
+    pub fn clear(&mut self) -> Result<()> {
+        if self.entries.is_empty() { Ok(()) } else { self.replace(Vec::new()) }
+    }
+
+    fn replace(&mut self, entries: Vec<(i32, i64)>) -> Result<()> {
+        let path = self.path();
+        checkpoints::write_epochs(self.dir.disk(), &path, &entries).map_err(|error| match error {
+            StorageError::Io { source, .. } => {
+                self.dir.log_dir().write_failed("write", &path, std::io::Error::new(source.kind(), source.to_string()))
+            }
+            other => other,
+        })?;
+        self.entries = entries;
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.file(LEADER_EPOCH_FILE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::Disk;
+
+    use super::*;
+    use crate::log_dir::LogDir;
+
+    fn cache(directory: &tempfile::TempDir, entries: &[(i32, i64)]) -> LeaderEpochCache {
+        let path = directory.path().join(LEADER_EPOCH_FILE);
+        checkpoints::write_epochs(Disk::real(), &path, entries).unwrap();
+        let log_dir = Arc::new(LogDir::new(directory.path().to_owned(), Disk::real()));
+        LeaderEpochCache::load(&Arc::new(PartitionDir::new(log_dir, directory.path().to_owned()))).unwrap()
+    }
+
+    fn stored(directory: &tempfile::TempDir) -> Vec<(i32, i64)> {
+        checkpoints::read_epochs(Disk::real(), &directory.path().join(LEADER_EPOCH_FILE)).unwrap()
+    }
+
+    #[test]
+    fn assigning_keeps_both_columns_rising_and_the_file_in_step() {
+        let check = |before: &[(i32, i64)], (epoch, start): (i32, i64), after: &[(i32, i64)]| {
+            let directory = tempfile::tempdir().unwrap();
+            let mut cache = cache(&directory, before);
+            cache.assign(epoch, start).unwrap();
+            assert_eq!(cache.entries(), after, "{before:?} + ({epoch}, {start})");
+            assert_eq!(stored(&directory), after);
+        };
+        check(&[], (0, 0), &[(0, 0)]);
+        check(&[(0, 0)], (0, 5), &[(0, 0)]);
+        check(&[(0, 0)], (2, 5), &[(0, 0), (2, 5)]);
+        check(&[(0, 0), (2, 5)], (3, 5), &[(0, 0), (3, 5)]);
+        check(&[(0, 0), (2, 5)], (1, 9), &[(0, 0), (1, 9)]);
+        check(&[(0, 0), (2, 5), (3, 9)], (2, 2), &[(0, 0), (2, 2)]);
+        check(&[(0, 0)], (-1, 5), &[(0, 0)]);
+    }
+
+    #[test]
+    fn the_end_of_an_epoch_is_the_start_of_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(&directory, &[(2, 10), (4, 20), (7, 30)]);
+        let check = |requested: i32, expected: Option<(i32, i64)>| {
+            let expected = expected.map(|(epoch, end)| (LeaderEpoch(epoch), Offset(end)));
+            assert_eq!(cache.end_offset_for(LeaderEpoch(requested), Offset(40)), expected, "epoch {requested}");
+        };
+        check(-1, None);
+        check(0, Some((0, 10)));
+        check(2, Some((2, 20)));
+        check(3, Some((2, 20)));
+        check(4, Some((4, 30)));
+        check(6, Some((4, 30)));
+        check(7, Some((7, 40)));
+        check(8, None);
+        assert_eq!(cache.epoch_of(9), None);
+        assert_eq!(cache.epoch_of(29), Some(LeaderEpoch(4)));
+        assert_eq!(cache.epoch_of(99), Some(LeaderEpoch(7)));
+    }
+
+    #[test]
+    fn cutting_either_end_of_the_log_cuts_the_epochs() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut cache = cache(&directory, &[(2, 10), (4, 20), (7, 30)]);
+        cache.truncate_from_end(30).unwrap();
+        assert_eq!(cache.entries(), [(2, 10), (4, 20)]);
+        cache.truncate_from_start(15).unwrap();
+        assert_eq!(cache.entries(), [(2, 15), (4, 20)]);
+        cache.truncate_from_start(20).unwrap();
+        assert_eq!(stored(&directory), [(4, 20)]);
+        cache.clear().unwrap();
+        assert_eq!(stored(&directory), []);
+    }
+}

@@ -1,0 +1,486 @@
+//! The log of one partition: segments in order, and the offsets that bound it.
+//!
+//! Always true: `log_start_offset <= log_end_offset`, `durable_offset <= log_end_offset`, segments do not overlap and the last one is where
+//! appends go. One mutex orders appends, rolls and cuts; reads take it never, only the segment list for a lookup. Lock order: flush, state,
+//! segments.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{OnceLock, Weak};
+
+use parking_lot::{Mutex, RwLock};
+use protocol::types::{LeaderEpoch, Offset, TopicPartition, Uuid};
+use runtime::Clock;
+
+use crate::checkpoints::{self, PARTITION_METADATA_FILE};
+use crate::config::LogConfig;
+use crate::error::{Result, StorageError};
+use crate::file_cache::FileCache;
+use crate::flusher::{FlushWaiters, Flusher};
+use crate::leader_epoch::LeaderEpochCache;
+use crate::log_dir::PartitionDir;
+use crate::preallocation::Preallocation;
+use crate::producer_state::{Producer, ProducerStates, snapshot};
+use crate::segment::Segment;
+
+/// Time without an append after which a log lets go of all that it holds for speed: reserved space, index entries in memory, the open file.
+pub const IDLE_MS: i64 = 30_000;
+
+/// The log of one partition.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) me: Weak<Log>,
+    partition: TopicPartition,
+    topic_id: RwLock<Option<Uuid>>,
+    pub(crate) dir: Arc<PartitionDir>,
+    pub(crate) cache: Arc<FileCache>,
+    pub(crate) clock: Clock,
+    config: RwLock<Arc<LogConfig>>,
+    pub(crate) state: Mutex<State>,
+    pub(crate) segments: RwLock<BTreeMap<i64, Arc<Segment>>>,
+    pub(crate) epochs: RwLock<LeaderEpochCache>,
+    pub(crate) log_start: AtomicI64,
+    pub(crate) local_log_start: AtomicI64,
+    pub(crate) log_end: AtomicI64,
+    pub(crate) high_watermark: AtomicI64,
+    pub(crate) first_unstable: AtomicI64,
+    pub(crate) durable: AtomicI64,
+    pub(crate) names_changed: AtomicBool,
+    pub(crate) unflushed_since_ms: AtomicI64,
+    pub(crate) last_append_ms: AtomicI64,
+    idle_work_done: AtomicBool,
+    flush_lock: Mutex<()>,
+    pub(crate) flush_waiters: FlushWaiters,
+    pub(crate) flusher: OnceLock<Flusher>,
+    closed: AtomicBool,
+}
+
+/// What only the holder of the append lock touches.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) producers: ProducerStates,
+    pub(crate) preallocation: Preallocation,
+    pub(crate) deleted: Vec<DeletedSegment>,
+}
+
+/// A segment out of use whose files are still there.
+#[derive(Debug)]
+pub(crate) struct DeletedSegment {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) remove_at_ms: i64,
+}
+
+/// What a start found in a partition's directory, to build a [`Log`] from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) segments: BTreeMap<i64, Arc<Segment>>,
+    pub(crate) producers: ProducerStates,
+    pub(crate) epochs: LeaderEpochCache,
+    pub(crate) log_start: i64,
+    pub(crate) log_end: i64,
+    pub(crate) durable: i64,
+    pub(crate) topic_id: Option<Uuid>,
+}
+
+impl Log {
+    pub(crate) fn assemble(
+        partition: TopicPartition,
+        dir: Arc<PartitionDir>,
+        cache: Arc<FileCache>,
+        clock: Clock,
+        config: LogConfig,
+        loaded: Loaded,
+    ) -> Arc<Log> {
+        let first_unstable = loaded.producers.first_unstable_offset().unwrap_or(i64::MAX);
+        let active_bytes = loaded.segments.last_key_value().map_or(0, |(_, segment)| segment.size());
+        let preallocation = Preallocation::new(dir.log_dir().clone(), active_bytes);
+        Arc::new_cyclic(|me| Log {
+            me: me.clone(),
+            partition,
+            topic_id: RwLock::new(loaded.topic_id),
+            dir,
+            cache,
+            clock,
+            config: RwLock::new(Arc::new(config)),
+            state: Mutex::new(State { producers: loaded.producers, preallocation, deleted: Vec::new() }),
+            segments: RwLock::new(loaded.segments),
+            epochs: RwLock::new(loaded.epochs),
+            log_start: AtomicI64::new(loaded.log_start),
+            local_log_start: AtomicI64::new(loaded.log_start),
+            log_end: AtomicI64::new(loaded.log_end),
+            high_watermark: AtomicI64::new(loaded.log_start),
+            first_unstable: AtomicI64::new(first_unstable),
+            durable: AtomicI64::new(loaded.durable),
+            names_changed: AtomicBool::new(true),
+            unflushed_since_ms: AtomicI64::new(clock.now_ms()),
+            last_append_ms: AtomicI64::new(clock.now_ms()),
+            idle_work_done: AtomicBool::new(false),
+            flush_lock: Mutex::new(()),
+            flush_waiters: FlushWaiters::default(),
+            flusher: OnceLock::new(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Arc<PartitionDir> {
+        &self.dir
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> Arc<LogConfig> {
+        self.config.read().clone()
+    }
+
+    /// Changes the settings; the next append goes by them.
+    pub fn update_config(&self, config: LogConfig) {
+        *self.config.write() = Arc::new(config);
+    }
+
+    /// Topic id in `partition.metadata`.
+    #[must_use]
+    pub fn topic_id(&self) -> Option<Uuid> {
+        *self.topic_id.read()
+    }
+
+    /// Writes the topic id to `partition.metadata` where none is known yet.
+    ///
+    /// # Errors
+    /// [`StorageError::TopicIdMismatch`] where another is known; or the write failed.
+    pub fn assign_topic_id(&self, id: Uuid) -> Result<()> {
+        let mut stored = self.topic_id.write();
+        match *stored {
+            Some(stored) if stored == id => Ok(()),
+            Some(stored) => Err(StorageError::TopicIdMismatch {
+                partition: self.partition.clone(),
+                dir: self.dir.path(),
+                stored,
+                expected: id,
+            }),
+            None => {
+                self.check_open()?;
+                checkpoints::write_topic_id(self.dir.disk(), &self.dir.file(PARTITION_METADATA_FILE), id)?;
+                *stored = Some(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// First offset that may be read: moved by retention and DeleteRecords.
+    #[must_use]
+    pub fn log_start_offset(&self) -> Offset {
+        Offset(self.log_start.load(Ordering::Acquire))
+    }
+
+    /// First offset kept on this disk. Equal to the log start offset until older segments are kept elsewhere.
+    #[must_use]
+    pub fn local_log_start_offset(&self) -> Offset {
+        Offset(self.local_log_start.load(Ordering::Acquire))
+    }
+
+    /// Offset that the next record gets.
+    #[must_use]
+    pub fn log_end_offset(&self) -> Offset {
+        Offset(self.log_end.load(Ordering::Acquire))
+    }
+
+    /// Offset up to which records are known to be on stable storage.
+    #[must_use]
+    pub fn durable_offset(&self) -> Offset {
+        Offset(self.durable.load(Ordering::Acquire))
+    }
+
+    /// The high watermark last told by [`Log::set_high_watermark`]; at a start, the one of the checkpoint.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        Offset(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// Tells the log its high watermark: retention keeps to it and the checkpoint repeats it. It is brought between start and end of the log.
+    pub fn set_high_watermark(&self, offset: Offset) {
+        let bounded = offset.0.min(self.log_end_offset().0).max(self.log_start_offset().0);
+        self.high_watermark.store(bounded, Ordering::Release);
+    }
+
+    /// Offset below which no transaction is open, at most the high watermark given.
+    #[must_use]
+    pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
+        Offset(self.first_unstable.load(Ordering::Acquire).min(high_watermark.0))
+    }
+
+    /// Latest leader epoch in the log.
+    #[must_use]
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.read().latest()
+    }
+
+    /// Epoch in which the record at `offset` was written.
+    #[must_use]
+    pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.read().epoch_of(offset.0)
+    }
+
+    /// Where the records of `epoch`, or of the nearest earlier one, end (OffsetForLeaderEpoch). `None` where the log knows no epoch so late.
+    #[must_use]
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.epochs.read().end_offset_for(epoch, self.log_end_offset())
+    }
+
+    /// Notes that this broker leads from `epoch` on, which begins at the end of the log, before anything is appended in it.
+    ///
+    /// # Errors
+    /// The log is closed or its directory offline.
+    pub fn assign_epoch(&self, epoch: LeaderEpoch) -> Result<()> {
+        self.check_open()?;
+        let _state = self.state.lock();
+        self.epochs.write().assign(epoch.0, self.log_end_offset().0)
+    }
+
+    /// The segments, oldest first.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().values().cloned().collect()
+    }
+
+    /// Bytes of all segments (DescribeLogDirs).
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.segments.read().values().map(|segment| segment.size()).sum()
+    }
+
+    /// The producers the log knows (DescribeProducers).
+    #[must_use]
+    pub fn producers(&self) -> Vec<(i64, Producer)> {
+        self.state.lock().producers.all()
+    }
+
+    /// Fails where the log was closed or deleted, or its directory is offline.
+    ///
+    /// # Errors
+    /// [`StorageError::Closed`], [`StorageError::DirOffline`].
+    pub fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StorageError::Closed { partition: self.partition.clone() });
+        }
+        self.dir.log_dir().check()
+    }
+
+    /// Brings everything appended so far to stable storage and gives the offset it reaches. Blocks; see [`Flusher`] for one sync for many.
+    ///
+    /// # Errors
+    /// The log's directory is offline, now or already; nothing since the last success may be trusted.
+    pub fn flush(&self) -> Result<Offset> {
+        let _flush = self.flush_lock.lock();
+        self.dir.log_dir().check()?;
+        let up_to = self.log_end_offset();
+        let from = self.durable_offset();
+        let names_changed = self.names_changed.swap(false, Ordering::AcqRel);
+        if from == up_to && !names_changed {
+            return Ok(up_to);
+        }
+        self.unflushed_since_ms.store(self.clock.now_ms(), Ordering::Relaxed);
+        let unsynced = self.segments_from(from.0);
+        for segment in &unsynced {
+            segment.sync()?;
+        }
+        if names_changed {
+            let path = self.dir.path();
+            self.dir.disk().sync_dir(&path).map_err(|error| self.dir.log_dir().fail("sync", &path, error))?;
+        }
+        for segment in unsynced.iter().rev().skip(1) {
+            segment.log_file().unpin();
+        }
+        self.durable.fetch_max(up_to.0, Ordering::AcqRel);
+        Ok(up_to)
+    }
+
+    /// The segment that holds `offset` and all after it.
+    pub(crate) fn segments_from(&self, offset: i64) -> Vec<Arc<Segment>> {
+        let segments = self.segments.read();
+        let floor = segments.range(..=offset).next_back().map_or(i64::MIN, |(base, _)| *base);
+        segments.range(floor..).map(|(_, segment)| segment.clone()).collect()
+    }
+
+    pub(crate) fn active(&self) -> Arc<Segment> {
+        let segments = self.segments.read();
+        let (_, active) = segments.last_key_value().expect("a log has at least one segment");
+        active.clone()
+    }
+
+    /// Stops flushes while the log is cut below its durable offset.
+    pub(crate) fn lock_flushes(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.flush_lock.lock()
+    }
+
+    /// Closes the active segment and begins one at `base_offset`. The caller holds the append lock.
+    pub(crate) fn roll(&self, state: &mut State, base_offset: i64, now_ms: i64) -> Result<Arc<Segment>> {
+        let active = self.active();
+        if active.size() == 0 && active.base_offset() == base_offset {
+            return Ok(active);
+        }
+        active.write_out_indexes()?;
+        state.preallocation.release(&active)?;
+        self.write_snapshot(state, base_offset, false)?;
+        let next = Arc::new(Segment::create(&self.dir, base_offset, &self.cache, now_ms)?);
+        active.set_next_offset(base_offset);
+        self.names_changed.store(true, Ordering::Release);
+        self.segments.write().insert(base_offset, next.clone());
+        if active.size() == 0 {
+            // It was empty and its name cannot carry what comes: its place is taken by the new one.
+            self.take_out(state, &active, now_ms)?;
+        }
+        tracing::debug!(partition = %self.partition, base_offset, "rolled a segment");
+        // Closed segments are synced soon, so that a crash finds damage only where a log grows.
+        if let (Some(flusher), Some(me)) = (self.flusher.get(), self.me.upgrade()) {
+            flusher.request(&me, Offset(base_offset), Box::new(|_| {}));
+        }
+        Ok(next)
+    }
+
+    /// Takes a segment out of the list and marks its files; they are removed later.
+    pub(crate) fn take_out(&self, state: &mut State, segment: &Arc<Segment>, now_ms: i64) -> Result<()> {
+        {
+            let mut segments = self.segments.write();
+            if segments.get(&segment.base_offset()).is_some_and(|held| Arc::ptr_eq(held, segment)) {
+                segments.remove(&segment.base_offset());
+            }
+        }
+        segment.mark_deleted()?;
+        self.names_changed.store(true, Ordering::Release);
+        let remove_at_ms = now_ms.saturating_add(self.config().file_delete_delay_ms);
+        state.deleted.push(DeletedSegment { segment: segment.clone(), remove_at_ms });
+        Ok(())
+    }
+
+    pub(crate) fn write_snapshot(&self, state: &State, offset: i64, synced: bool) -> Result<()> {
+        let path = self.dir.file(&snapshot::file_name(offset));
+        snapshot::write(self.dir.disk(), &path, &state.producers.all(), synced)
+            .map_err(|error| self.dir.log_dir().write_failed("write", &path, error))
+    }
+
+    pub(crate) fn publish_first_unstable(&self, state: &State) {
+        self.first_unstable.store(state.producers.first_unstable_offset().unwrap_or(i64::MAX), Ordering::Release);
+    }
+
+    pub(crate) fn note_append(&self, now_ms: i64) {
+        self.last_append_ms.store(now_ms, Ordering::Relaxed);
+        self.idle_work_done.store(false, Ordering::Relaxed);
+    }
+
+    /// The work of time: removes files whose delay is over, forgets silent producers, asks for syncs that `flush.ms` wants, and lets go of
+    /// everything held for speed when the log is idle.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn run_maintenance(&self, now_ms: i64) -> Result<()> {
+        self.check_open()?;
+        let config = self.config();
+        {
+            let mut state = self.state.lock();
+            state.producers.expire(now_ms, config.producer_id_expiration_ms);
+            self.remove_deleted(&mut state, now_ms)?;
+        }
+        let unsynced = self.durable_offset() < self.log_end_offset();
+        if unsynced
+            && config.flush_ms != i64::MAX
+            && now_ms.saturating_sub(self.unflushed_since_ms.load(Ordering::Relaxed)) >= config.flush_ms
+        {
+            self.request_flush();
+        }
+        let idle = now_ms.saturating_sub(self.last_append_ms.load(Ordering::Relaxed)) >= IDLE_MS;
+        if idle && !self.idle_work_done.swap(true, Ordering::Relaxed) {
+            // Long written, so nearly free; and it bounds what a power cut can take from a log that nobody writes to.
+            self.flush()?;
+            let mut state = self.state.lock();
+            let active = self.active();
+            state.preallocation.release(&active)?;
+            active.write_out_indexes()?;
+            if self.durable_offset() == self.log_end_offset() {
+                active.log_file().unpin();
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn request_flush(&self) {
+        if let (Some(flusher), Some(me)) = (self.flusher.get(), self.me.upgrade()) {
+            flusher.request(&me, self.log_end_offset(), Box::new(|_| {}));
+        }
+    }
+
+    pub(crate) fn remove_deleted(&self, state: &mut State, now_ms: i64) -> Result<()> {
+        let mut kept = Vec::new();
+        for deleted in state.deleted.drain(..) {
+            if now_ms < deleted.remove_at_ms {
+                kept.push(deleted);
+            } else {
+                deleted.segment.remove()?;
+            }
+        }
+        state.deleted = kept;
+        Ok(())
+    }
+
+    /// Syncs everything, writes what makes the next start quick, and refuses further use.
+    ///
+    /// # Errors
+    /// What the file system says; the next start must check the log then.
+    pub fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        {
+            // An append that passed the check before is finished when the lock is ours.
+            let mut state = self.state.lock();
+            let active = self.active();
+            state.preallocation.release(&active)?;
+            active.write_out_indexes()?;
+            active.sync_indexes()?;
+            self.remove_deleted(&mut state, i64::MAX)?;
+            self.write_snapshot(&state, self.log_end_offset().0, true)?;
+            self.remove_snapshots(Some(self.log_end_offset().0))?;
+        }
+        self.flush()?;
+        for segment in self.segments() {
+            segment.close();
+        }
+        Ok(())
+    }
+
+    /// Refuses further use without writing anything: the directory is about to go.
+    pub(crate) fn abandon(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut state = self.state.lock();
+        state.preallocation.abandon();
+        state.deleted.clear();
+    }
+
+    /// Removes snapshots that belong to no segment, `extra` excepted.
+    pub(crate) fn remove_snapshots(&self, extra: Option<i64>) -> Result<()> {
+        let path = self.dir.path();
+        let bases: Vec<i64> = self.segments.read().keys().copied().collect();
+        let entries = self.dir.disk().read_dir(&path).map_err(|error| StorageError::io("list", &path, error))?;
+        for entry in entries {
+            let Some(offset) = entry.name.to_str().and_then(snapshot::offset_of) else { continue };
+            if Some(offset) != extra && bases.binary_search(&offset).is_err() {
+                self.dir
+                    .disk()
+                    .remove_file(&entry.path)
+                    .map_err(|error| StorageError::io("remove", &entry.path, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! One of the broker's `log.dirs`: its lock, its health, and the recovery points promised in it.
+//!
+//! Always true: after the first failed write or sync every operation in the directory fails with that first cause, which is logged once. The
+//! recovery point on disk is never above the bytes that were synced, and it is lowered on disk *before* a log is cut below it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+use protocol::types::TopicPartition;
+use runtime::Disk;
+
+use crate::checkpoints::{self, RECOVERY_POINT_FILE};
+use crate::error::{Result, StorageError};
+
+/// Bytes that all logs of one directory together may reserve ahead of their ends.
+pub const PREALLOCATION_BUDGET_BYTES: u64 = 512 << 20;
+
+/// One log directory.
+#[derive(Debug)]
+pub struct LogDir {
+    path: PathBuf,
+    disk: Disk,
+    failure: OnceLock<Arc<str>>,
+    reserved_bytes: AtomicU64,
+    recovery_points: Mutex<BTreeMap<TopicPartition, i64>>,
+}
+
+impl LogDir {
+    /// Wraps a directory that is there already.
+    #[must_use]
+    pub fn new(path: PathBuf, disk: Disk) -> LogDir {
+        LogDir {
+            path,
+            disk,
+            failure: OnceLock::new(),
+            reserved_bytes: AtomicU64::new(0),
+            recovery_points: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The disk it is on.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        self.disk
+    }
+
+    /// Fails where the directory is offline.
+    ///
+    /// # Errors
+    /// [`StorageError::DirOffline`] with the first cause.
+    pub fn check(&self) -> Result<()> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(cause) => Err(StorageError::DirOffline { dir: self.path.clone(), cause: cause.clone() }),
+        }
+    }
+
+    /// Takes the directory offline, saying why the first time, and gives the error for the caller.
+    pub fn fail(&self, action: &'static str, path: &Path, source: io::Error) -> StorageError {
+        let error = StorageError::io(action, path, source);
+        self.take_offline(&error);
+        error
+    }
+
+    /// Takes the directory offline for a cause found elsewhere.
+    pub fn take_offline(&self, cause: &StorageError) {
+        let text: Arc<str> = cause.to_string().into();
+        if self.failure.set(text).is_ok() {
+            tracing::error!(
+                dir = %self.path.display(),
+                %cause,
+                "log directory is offline until the broker is restarted: what it holds is trusted only after a check"
+            );
+        }
+    }
+
+    /// Judges a failed write: a full disk leaves the directory online, anything else takes it offline.
+    pub(crate) fn write_failed(&self, action: &'static str, path: &Path, source: io::Error) -> StorageError {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            return StorageError::NoSpace { dir: self.path.clone(), action };
+        }
+        self.fail(action, path, source)
+    }
+
+    /// Takes up to `bytes` from the preallocation budget.
+    pub(crate) fn take_budget(&self, bytes: u64) -> bool {
+        self.reserved_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
+                reserved.checked_add(bytes).filter(|total| *total <= PREALLOCATION_BUDGET_BYTES)
+            })
+            .is_ok()
+    }
+
+    /// Gives bytes back to the preallocation budget.
+    pub(crate) fn return_budget(&self, bytes: u64) {
+        let result = self
+            .reserved_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| reserved.checked_sub(bytes));
+        debug_assert!(result.is_ok(), "more bytes given back than taken");
+    }
+
+    /// Bytes reserved ahead of the ends of logs.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> u64 {
+        self.reserved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes over the recovery points that were read from disk.
+    pub(crate) fn set_recovery_points(&self, points: BTreeMap<TopicPartition, i64>) {
+        *self.recovery_points.lock() = points;
+    }
+
+    /// Replaces the recovery points on disk.
+    ///
+    /// # Errors
+    /// The directory is offline, or the write failed.
+    pub(crate) fn write_recovery_points(&self, points: BTreeMap<TopicPartition, i64>) -> Result<()> {
+        self.check()?;
+        let mut stored = self.recovery_points.lock();
+        if *stored == points {
+            return Ok(());
+        }
+        self.write_points(&points)?;
+        *stored = points;
+        Ok(())
+    }
+
+    /// Notes on disk that `partition` may be cut down to `offset`, before it is: a recovery point above the end of a log means lost data.
+    ///
+    /// # Errors
+    /// The directory is offline, or the write failed; the log must not be cut then.
+    pub(crate) fn lower_recovery_point(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
+        self.check()?;
+        let mut stored = self.recovery_points.lock();
+        match stored.get(partition) {
+            Some(point) if *point > offset => {
+                let mut points = stored.clone();
+                points.insert(partition.clone(), offset);
+                self.write_points(&points)?;
+                *stored = points;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write_points(&self, points: &BTreeMap<TopicPartition, i64>) -> Result<()> {
+        let path = self.path.join(RECOVERY_POINT_FILE);
+        checkpoints::write_offsets(self.disk, &path, points).map_err(|error| match error {
+            StorageError::Io { source, .. } => {
+                self.write_failed("write", &path, io::Error::new(source.kind(), source.to_string()))
+            }
+            other => other,
+        })
+    }
+}
+
+/// Directory of one partition. Its name changes when the log is marked for deletion, under the feet of readers that still hold segments.
+#[derive(Debug)]
+pub struct PartitionDir {
+    log_dir: Arc<LogDir>,
+    path: RwLock<PathBuf>,
+}
+
+impl PartitionDir {
+    /// Names the directory of a partition.
+    #[must_use]
+    pub fn new(log_dir: Arc<LogDir>, path: PathBuf) -> PartitionDir {
+        PartitionDir { log_dir, path: RwLock::new(path) }
+    }
+
+    /// The log directory it is in.
+    #[must_use]
+    pub fn log_dir(&self) -> &Arc<LogDir> {
+        &self.log_dir
+    }
+
+    /// The disk it is on.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        self.log_dir.disk
+    }
+
+    /// The directory as it is called now.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.path.read().clone()
+    }
+
+    /// A file in it.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.read().join(name)
+    }
+
+    /// Gives the directory another name, on disk and here.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn rename(&self, to: PathBuf) -> io::Result<()> {
+        let mut path = self.path.write();
+        self.log_dir.disk.rename(&path, &to)?;
+        *path = to;
+        self.log_dir.disk.sync_dir(&self.log_dir.path)
+    }
+}

@@ -1,0 +1,523 @@
+//! All logs of a broker, in one or several `log.dirs`.
+//!
+//! Always true: each online directory is locked by this process and claimed for this broker; a partition is in one directory; a log that
+//! could not be loaded is *offline*, its files are untouched, and its checkpoints are carried on. `.kafka_cleanshutdown` is there only between
+//! a shutdown that synced everything and the next start.
+
+mod load;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use protocol::types::{Offset, TopicPartition, Uuid};
+use runtime::disk::FileLock;
+use runtime::{Clock, Disk, Random};
+
+use crate::checkpoints::{self, CLEAN_SHUTDOWN_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE};
+use crate::config::{LogConfig, LogManagerConfig};
+use crate::error::{Result, StorageError};
+use crate::file_cache::FileCache;
+use crate::flusher::Flusher;
+use crate::log::Log;
+use crate::log_dir::{LogDir, PartitionDir};
+use crate::recovery::{self, LoadOptions, LogRecovery};
+
+/// Longest name of a directory on the file systems in use.
+const NAME_BYTES_MAX: usize = 255;
+
+/// All logs of a broker.
+#[derive(Debug)]
+pub struct LogManager {
+    disk: Disk,
+    clock: Clock,
+    cache: Arc<FileCache>,
+    flusher: Flusher,
+    dirs: Vec<ManagedDir>,
+    logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    offline: RwLock<BTreeMap<TopicPartition, OfflineLog>>,
+    configs: RwLock<Configs>,
+    /// Held while a log is made or deleted, so that two callers do not make the same one.
+    changes: Mutex<()>,
+    removals: Mutex<Vec<Removal>>,
+}
+
+#[derive(Debug)]
+struct ManagedDir {
+    log_dir: Arc<LogDir>,
+    /// Held from the start to the end of the shutdown; `None` where the directory could not be used.
+    lock: Mutex<Option<FileLock>>,
+    /// Text checkpoints as they are on disk.
+    stored: Mutex<StoredCheckpoints>,
+}
+
+#[derive(Debug, Default)]
+struct StoredCheckpoints {
+    high_watermarks: BTreeMap<TopicPartition, i64>,
+    log_starts: BTreeMap<TopicPartition, i64>,
+}
+
+#[derive(Debug)]
+struct Configs {
+    default: LogConfig,
+    topics: HashMap<Arc<str>, LogConfig>,
+}
+
+/// A log that is not served, and what its checkpoints said.
+#[derive(Debug, Clone)]
+struct OfflineLog {
+    error: StorageError,
+    dir: PathBuf,
+    recovery_point: i64,
+    high_watermark: Option<i64>,
+    log_start: Option<i64>,
+}
+
+/// A directory that is out of use and waits for its removal.
+#[derive(Debug)]
+struct Removal {
+    path: PathBuf,
+    remove_at_ms: i64,
+}
+
+/// What a start found.
+#[derive(Debug, Default)]
+pub struct RecoveryReport {
+    /// Logs that are served.
+    pub logs: usize,
+    /// Whether every directory was shut down cleanly, or is new.
+    pub clean: bool,
+    /// Logs that needed more than to be opened.
+    pub recovered: Vec<(TopicPartition, LogRecovery)>,
+    /// Logs that are not served, and why.
+    pub offline: Vec<(TopicPartition, StorageError)>,
+    /// Directories that are not used, and why.
+    pub offline_dirs: Vec<(PathBuf, StorageError)>,
+    /// How long it took, in ms.
+    pub elapsed_ms: i64,
+}
+
+/// One log directory as DescribeLogDirs shows it.
+#[derive(Debug, Clone)]
+pub struct LogDirDescription {
+    /// The directory.
+    pub path: PathBuf,
+    /// Why it is offline, if it is.
+    pub error: Option<StorageError>,
+    /// Bytes that may still be written; `None` where the file system does not say.
+    pub usable_bytes: Option<u64>,
+    /// Each log with its size in bytes.
+    pub logs: Vec<(TopicPartition, u64)>,
+}
+
+impl LogManager {
+    /// Locks and claims the directories (made where absent), loads every log in them, and checks those that a crash left.
+    ///
+    /// # Errors
+    /// Another process holds a directory, a directory belongs to another broker or cluster, or no directory can be used.
+    pub fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result<(LogManager, RecoveryReport)> {
+        load::open(config, disk, clock)
+    }
+
+    /// The log of a partition.
+    #[must_use]
+    pub fn get(&self, partition: &TopicPartition) -> Option<Arc<Log>> {
+        self.logs.read().get(partition).cloned()
+    }
+
+    /// The log of a partition, made in the directory with the fewest logs where there is none. `topic_id` is checked against
+    /// `partition.metadata`, and written there.
+    ///
+    /// # Errors
+    /// The log is offline; [`StorageError::TopicIdMismatch`]; or it cannot be made.
+    pub fn get_or_create(
+        &self,
+        partition: &TopicPartition,
+        topic_id: Option<Uuid>,
+        config: LogConfig,
+    ) -> Result<Arc<Log>> {
+        let topic_id = topic_id.filter(|id| *id != Uuid::ZERO);
+        let existing = self.get(partition);
+        if let Some(log) = existing {
+            if let Some(id) = topic_id {
+                log.assign_topic_id(id)?;
+            }
+            return Ok(log);
+        }
+        let _changes = self.changes.lock();
+        if let Some(log) = self.get(partition) {
+            return Ok(log);
+        }
+        if let Some(offline) = self.offline.read().get(partition) {
+            return Err(offline.error.clone());
+        }
+        let log = self.create(partition, topic_id, config)?;
+        self.logs.write().insert(partition.clone(), log.clone());
+        Ok(log)
+    }
+
+    fn create(&self, partition: &TopicPartition, topic_id: Option<Uuid>, config: LogConfig) -> Result<Arc<Log>> {
+        let name = partition.to_string();
+        let bad_name = || StorageError::BadName { partition: partition.clone() };
+        if parse_partition(&name).as_ref() != Some(partition)
+            || name.len() > NAME_BYTES_MAX
+            || name.contains(['/', '\0'])
+        {
+            return Err(bad_name());
+        }
+        let managed = self.emptiest_dir()?;
+        let log_dir = &managed.log_dir;
+        self.forget_checkpoints(managed, partition)?;
+        let path = log_dir.path().join(&name);
+        let failed = |error| log_dir.write_failed("create", &path, error);
+        self.disk.create_dir_all(&path).map_err(failed)?;
+        self.disk.sync_dir(log_dir.path()).map_err(|error| log_dir.fail("sync", log_dir.path(), error))?;
+        let dir = Arc::new(PartitionDir::new(log_dir.clone(), path));
+        let now_ms = self.clock.now_ms();
+        let options = LoadOptions { clean: true, recovery_point: 0, log_start: 0, now_ms };
+        let (loaded, _) = recovery::load(partition, &dir, &self.cache, &config, options)?;
+        let log = Log::assemble(partition.clone(), dir, self.cache.clone(), self.clock, config, loaded);
+        self.adopt(&log);
+        if let Some(id) = topic_id {
+            log.assign_topic_id(id)?;
+        }
+        tracing::info!(%partition, dir = %log.dir().path().display(), "created a log");
+        Ok(log)
+    }
+
+    fn adopt(&self, log: &Arc<Log>) {
+        // A log is adopted once, so the flusher cannot be set already.
+        let _ = log.flusher.set(self.flusher.clone());
+    }
+
+    fn emptiest_dir(&self) -> Result<&ManagedDir> {
+        let logs = self.logs.read();
+        let count =
+            |dir: &ManagedDir| logs.values().filter(|log| Arc::ptr_eq(log.dir().log_dir(), &dir.log_dir)).count();
+        self.dirs
+            .iter()
+            .filter(|dir| dir.log_dir.check().is_ok())
+            .min_by_key(|dir| count(dir))
+            .ok_or(StorageError::NoDirOnline)
+    }
+
+    /// Takes what earlier checkpoints say of a partition off the disk: a new log of that name must not inherit it.
+    fn forget_checkpoints(&self, dir: &ManagedDir, partition: &TopicPartition) -> Result<()> {
+        dir.log_dir.lower_recovery_point(partition, 0)?;
+        let mut stored = dir.stored.lock();
+        if stored.log_starts.contains_key(partition) {
+            let mut log_starts = stored.log_starts.clone();
+            log_starts.remove(partition);
+            checkpoints::write_offsets(self.disk, &dir.log_dir.path().join(LOG_START_FILE), &log_starts)?;
+            stored.log_starts = log_starts;
+        }
+        Ok(())
+    }
+
+    /// Takes a log out of use. Its directory is renamed now and removed after `file.delete.delay.ms`; readers that hold ranges of it read on.
+    /// Gives whether there was one. An offline log goes too.
+    ///
+    /// # Errors
+    /// The directory cannot be renamed; it is offline then.
+    pub fn delete(&self, partition: &TopicPartition) -> Result<bool> {
+        let _changes = self.changes.lock();
+        let log = self.logs.write().remove(partition);
+        let offline = self.offline.write().remove(partition);
+        let (dir, delay_ms) = match (&log, &offline) {
+            (Some(log), _) => {
+                log.abandon();
+                (log.dir().clone(), log.config().file_delete_delay_ms)
+            }
+            (None, Some(offline)) => {
+                let Some(managed) = self.dirs.iter().find(|dir| offline.dir.parent() == Some(dir.log_dir.path()))
+                else {
+                    return Ok(true);
+                };
+                managed.log_dir.check()?;
+                let dir = PartitionDir::new(managed.log_dir.clone(), offline.dir.clone());
+                (Arc::new(dir), LogConfig::default().file_delete_delay_ms)
+            }
+            (None, None) => return Ok(false),
+        };
+        let log_dir = dir.log_dir();
+        log_dir.check()?;
+        let to = log_dir.path().join(deleted_name(partition));
+        dir.rename(to.clone()).map_err(|error| log_dir.fail("rename", &dir.path(), error))?;
+        if let Some(managed) = self.dirs.iter().find(|managed| Arc::ptr_eq(&managed.log_dir, log_dir)) {
+            self.forget_checkpoints(managed, partition)?;
+        }
+        let remove_at_ms = self.clock.now_ms().saturating_add(delay_ms);
+        self.removals.lock().push(Removal { path: to, remove_at_ms });
+        tracing::info!(%partition, "marked a log for deletion");
+        Ok(true)
+    }
+
+    /// Changes the settings of a topic: of its logs, and of those made later.
+    pub fn update_config(&self, topic: &str, config: LogConfig) {
+        self.configs.write().topics.insert(Arc::from(topic), config.clone());
+        for log in self.all() {
+            if &*log.partition().topic == topic {
+                log.update_config(config.clone());
+            }
+        }
+    }
+
+    /// Settings of a topic: its own, or the default.
+    #[must_use]
+    pub fn config_of(&self, topic: &str) -> LogConfig {
+        let configs = self.configs.read();
+        configs.topics.get(topic).unwrap_or(&configs.default).clone()
+    }
+
+    /// All logs that are served, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Log>> {
+        let mut logs: Vec<Arc<Log>> = self.logs.read().values().cloned().collect();
+        logs.sort_by(|a, b| a.partition().cmp(b.partition()));
+        logs
+    }
+
+    /// The logs that are not served, and why; those of directories that went offline among them.
+    #[must_use]
+    pub fn offline(&self) -> Vec<(TopicPartition, StorageError)> {
+        let mut offline: Vec<_> =
+            self.offline.read().iter().map(|(partition, log)| (partition.clone(), log.error.clone())).collect();
+        for log in self.all() {
+            if let Err(error) = log.check_open() {
+                offline.push((log.partition().clone(), error));
+            }
+        }
+        offline
+    }
+
+    /// What syncs the logs.
+    #[must_use]
+    pub fn flusher(&self) -> &Flusher {
+        &self.flusher
+    }
+
+    /// Each directory with its state and the sizes of its logs.
+    #[must_use]
+    pub fn describe(&self) -> Vec<LogDirDescription> {
+        let logs = self.all();
+        self.dirs
+            .iter()
+            .map(|dir| LogDirDescription {
+                path: dir.log_dir.path().to_owned(),
+                error: dir.log_dir.check().err(),
+                usable_bytes: self.disk.free_bytes(dir.log_dir.path()).ok(),
+                logs: logs
+                    .iter()
+                    .filter(|log| Arc::ptr_eq(log.dir().log_dir(), &dir.log_dir))
+                    .map(|log| (log.partition().clone(), log.size()))
+                    .collect(),
+            })
+            .collect()
+    }
+
+    /// Notes in the lock files for the next owner of the directories (the id of the ZooKeeper session).
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_lock_notes(&self, notes: &str) -> Result<()> {
+        for dir in &self.dirs {
+            if let Some(lock) = &*dir.lock.lock() {
+                let path = dir.log_dir.path().join(load::LOCK_FILE);
+                lock.write_notes(notes).map_err(|error| StorageError::io("write", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes segments that retention no longer wants, in every log. Gives how many went. Errors are logged and do not stop the others.
+    pub fn run_retention(&self, now_ms: i64) -> usize {
+        self.for_each_log("retention", |log| log.run_retention(now_ms)).into_iter().sum()
+    }
+
+    /// The work of time in every log (syncs by `flush.ms`, delayed removals, idle logs), and directories marked for deletion whose delay is
+    /// over. Errors are logged and do not stop the others.
+    pub fn run_maintenance(&self, now_ms: i64) {
+        self.for_each_log("maintenance", |log| log.run_maintenance(now_ms));
+        let due: Vec<Removal> = {
+            let mut removals = self.removals.lock();
+            let (due, waiting) =
+                std::mem::take(&mut *removals).into_iter().partition(|removal| removal.remove_at_ms <= now_ms);
+            *removals = waiting;
+            due
+        };
+        for removal in due {
+            match self.disk.remove_dir_all(&removal.path) {
+                Ok(()) => tracing::info!(dir = %removal.path.display(), "removed a deleted log"),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(dir = %removal.path.display(), %error, "cannot remove a deleted log; the next start tries again")
+                }
+            }
+        }
+    }
+
+    fn for_each_log<T>(&self, work: &str, mut run: impl FnMut(&Log) -> Result<T>) -> Vec<T> {
+        let mut done = Vec::new();
+        for log in self.all() {
+            match run(&log) {
+                Ok(result) => done.push(result),
+                // An offline directory has said so once.
+                Err(StorageError::DirOffline { .. } | StorageError::Closed { .. }) => {}
+                Err(error) => tracing::warn!(partition = %log.partition(), %error, "{work} failed"),
+            }
+        }
+        done
+    }
+
+    /// Writes recovery points, high watermarks and log starts of all logs, where they changed.
+    ///
+    /// # Errors
+    /// The first failure; the other directories were still written.
+    pub fn write_checkpoints(&self) -> Result<()> {
+        let mut first_error = None;
+        for dir in &self.dirs {
+            if let Err(error) = self.write_checkpoints_of(dir) {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// Writes the high watermarks alone; they change more often than the rest.
+    ///
+    /// # Errors
+    /// The first failure; the other directories were still written.
+    pub fn write_high_watermarks(&self) -> Result<()> {
+        let mut first_error = None;
+        for dir in &self.dirs {
+            if let Err(error) = self.write_high_watermarks_of(dir) {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn write_checkpoints_of(&self, dir: &ManagedDir) -> Result<()> {
+        dir.log_dir.check()?;
+        let logs = self.logs_of(dir);
+        let carried = self.offline_of(dir);
+        let mut points: BTreeMap<_, _> =
+            logs.iter().map(|log| (log.partition().clone(), log.durable_offset().0)).collect();
+        points.extend(carried.iter().map(|(partition, log)| (partition.clone(), log.recovery_point)));
+        dir.log_dir.write_recovery_points(points)?;
+        let mut log_starts: BTreeMap<_, _> = logs
+            .iter()
+            .filter(|log| log.segments().first().is_some_and(|first| first.base_offset() < log.log_start_offset().0))
+            .map(|log| (log.partition().clone(), log.log_start_offset().0))
+            .collect();
+        log_starts.extend(carried.iter().filter_map(|(partition, log)| Some((partition.clone(), log.log_start?))));
+        {
+            let mut stored = dir.stored.lock();
+            if stored.log_starts != log_starts {
+                checkpoints::write_offsets(self.disk, &dir.log_dir.path().join(LOG_START_FILE), &log_starts)?;
+                stored.log_starts = log_starts;
+            }
+        }
+        self.write_high_watermarks_of(dir)
+    }
+
+    fn write_high_watermarks_of(&self, dir: &ManagedDir) -> Result<()> {
+        dir.log_dir.check()?;
+        let mut watermarks: BTreeMap<_, _> =
+            self.logs_of(dir).iter().map(|log| (log.partition().clone(), log.high_watermark().0)).collect();
+        watermarks.extend(
+            self.offline_of(dir).into_iter().filter_map(|(partition, log)| Some((partition, log.high_watermark?))),
+        );
+        let mut stored = dir.stored.lock();
+        if stored.high_watermarks != watermarks {
+            checkpoints::write_offsets(self.disk, &dir.log_dir.path().join(HIGH_WATERMARK_FILE), &watermarks)?;
+            stored.high_watermarks = watermarks;
+        }
+        Ok(())
+    }
+
+    fn logs_of(&self, dir: &ManagedDir) -> Vec<Arc<Log>> {
+        self.all().into_iter().filter(|log| Arc::ptr_eq(log.dir().log_dir(), &dir.log_dir)).collect()
+    }
+
+    fn offline_of(&self, dir: &ManagedDir) -> BTreeMap<TopicPartition, OfflineLog> {
+        self.offline
+            .read()
+            .iter()
+            .filter(|(_, log)| log.dir.parent() == Some(dir.log_dir.path()))
+            .map(|(partition, log)| (partition.clone(), log.clone()))
+            .collect()
+    }
+
+    /// Closes every log, writes the checkpoints, and notes that the shutdown was clean: in each directory where everything reached the disk
+    /// and no log is offline. Logs that callers still hold refuse further use.
+    ///
+    /// # Errors
+    /// The first failure; the next start checks that directory then.
+    pub fn shutdown(&self) -> Result<()> {
+        self.flusher.shutdown();
+        let mut first_error = None;
+        for dir in &self.dirs {
+            if let Err(error) = self.shutdown_dir(dir) {
+                tracing::warn!(dir = %dir.log_dir.path().display(), %error, "the shutdown was not clean");
+                first_error.get_or_insert(error);
+            }
+            *dir.lock.lock() = None;
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn shutdown_dir(&self, dir: &ManagedDir) -> Result<()> {
+        dir.log_dir.check()?;
+        for log in self.logs_of(dir) {
+            log.close()?;
+        }
+        self.write_checkpoints_of(dir)?;
+        if self.offline_of(dir).is_empty() {
+            let path = dir.log_dir.path().join(CLEAN_SHUTDOWN_FILE);
+            self.disk
+                .write_atomic(&path, b"{\"version\":0,\"brokerEpoch\":-1}")
+                .map_err(|error| StorageError::io("write", &path, error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for LogManager {
+    fn drop(&mut self) {
+        self.flusher.shutdown();
+    }
+}
+
+/// `<topic>-<partition>` of a directory name.
+fn parse_partition(name: &str) -> Option<TopicPartition> {
+    let (topic, number) = name.rsplit_once('-')?;
+    if topic.is_empty() || number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let partition: i32 = number.parse().ok()?;
+    (number == partition.to_string()).then(|| TopicPartition::new(topic, partition))
+}
+
+/// `<topic>-<partition>.<uuid>-delete`, the topic cut so that the name fits.
+fn deleted_name(partition: &TopicPartition) -> String {
+    let id: String = Random::real().bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let suffix = format!("-{}.{id}-delete", partition.partition);
+    let mut topic: &str = &partition.topic;
+    while topic.len() + suffix.len() > NAME_BYTES_MAX {
+        let mut end = topic.len() - 1;
+        while !topic.is_char_boundary(end) {
+            end -= 1;
+        }
+        topic = &topic[..end];
+    }
+    format!("{topic}{suffix}")
+}
+
+/// Whether a directory was marked for deletion.
+fn is_deleted_name(name: &str) -> bool {
+    name.strip_suffix("-delete").and_then(|rest| rest.rsplit_once('.')).is_some_and(|(partition, id)| {
+        parse_partition(partition).is_some() && id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}

@@ -1,0 +1,240 @@
+//! The start of a log manager: lock, claim, read checkpoints, load the logs, several at a time.
+
+use super::*;
+use std::collections::VecDeque;
+
+use crate::checkpoints::RECOVERY_POINT_FILE;
+use crate::meta_properties;
+
+/// Held by the broker that uses a log directory; holds its process id.
+pub(super) const LOCK_FILE: &str = ".lock";
+
+/// A partition's directory to load.
+struct Job {
+    partition: TopicPartition,
+    dir: Arc<PartitionDir>,
+    config: LogConfig,
+    options: LoadOptions,
+    high_watermark: Option<i64>,
+    log_start: Option<i64>,
+}
+
+struct Loaded {
+    job: Job,
+    result: Result<(Arc<Log>, LogRecovery)>,
+}
+
+/// What the directories hold, before the logs are loaded.
+#[derive(Default)]
+struct Found {
+    jobs: Vec<Job>,
+    removals: Vec<Removal>,
+    unclean: bool,
+}
+
+pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result<(LogManager, RecoveryReport)> {
+    let started_ms = clock.now_ms();
+    let mut report = RecoveryReport { clean: true, ..RecoveryReport::default() };
+    let mut dirs = Vec::new();
+    let mut found = Found::default();
+    for path in &config.dirs {
+        let log_dir = Arc::new(LogDir::new(path.clone(), disk));
+        let lock = match lock_and_claim(&log_dir, &config) {
+            Ok(lock) => Some(lock),
+            Err(error @ (StorageError::Io { .. } | StorageError::Checkpoint { .. })) => {
+                log_dir.take_offline(&error);
+                report.offline_dirs.push((path.clone(), error));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let mut stored = StoredCheckpoints::default();
+        if lock.is_some() {
+            match survey(&log_dir, &config, clock.now_ms(), &mut found) {
+                Ok(checkpoints) => stored = checkpoints,
+                Err(error) => {
+                    log_dir.take_offline(&error);
+                    report.offline_dirs.push((path.clone(), error));
+                }
+            }
+        }
+        dirs.push(ManagedDir { log_dir, lock: Mutex::new(lock), stored: Mutex::new(stored) });
+    }
+    if dirs.iter().all(|dir| dir.log_dir.check().is_err()) {
+        return Err(report.offline_dirs.into_iter().next().map_or(StorageError::NoDirOnline, |(_, error)| error));
+    }
+    report.clean = !found.unclean;
+    let cache = FileCache::new(config.open_files_max);
+    let flusher_failed = |error| StorageError::io("start a thread for", &config.dirs[0], error);
+    let manager = LogManager {
+        disk,
+        clock,
+        cache: cache.clone(),
+        flusher: Flusher::start(config.flusher_threads).map_err(flusher_failed)?,
+        dirs,
+        logs: RwLock::new(HashMap::new()),
+        offline: RwLock::new(BTreeMap::new()),
+        configs: RwLock::new(Configs { default: config.default_config.clone(), topics: config.topic_configs.clone() }),
+        changes: Mutex::new(()),
+        removals: Mutex::new(found.removals),
+    };
+    let threads = config.recovery_threads_per_dir.max(1) * config.dirs.len();
+    for loaded in load_all(found.jobs, threads, &cache, clock)? {
+        manager.take(loaded, &mut report);
+    }
+    if found.unclean {
+        // What was checked is durable from here on, and the next crash need not check it again.
+        for log in manager.all() {
+            if log.flush().is_err() {
+                report
+                    .offline_dirs
+                    .extend(log.check_open().err().map(|error| (log.dir().log_dir().path().to_owned(), error)));
+            }
+        }
+        if let Err(error) = manager.write_checkpoints() {
+            tracing::warn!(%error, "cannot write checkpoints after recovery");
+        }
+    }
+    report.logs = manager.logs.read().len();
+    report.elapsed_ms = clock.now_ms().saturating_sub(started_ms);
+    Ok((manager, report))
+}
+
+fn lock_and_claim(log_dir: &LogDir, config: &LogManagerConfig) -> Result<FileLock> {
+    let (disk, path) = (log_dir.disk(), log_dir.path());
+    disk.create_dir_all(path).map_err(|error| StorageError::io("create log directory", path, error))?;
+    let lock_path = path.join(LOCK_FILE);
+    let lock = disk
+        .try_lock(&lock_path)
+        .map_err(|error| StorageError::io("lock", &lock_path, error))?
+        .ok_or_else(|| StorageError::Locked { dir: path.to_owned(), holder: disk.lock_holder(&lock_path) })?;
+    meta_properties::claim(disk, path, config.broker_id.0, config.cluster_id.as_deref())?;
+    Ok(lock)
+}
+
+/// Lists the logs in a directory. The mark of a clean shutdown is taken off: a crash from here on is one.
+fn survey(
+    log_dir: &Arc<LogDir>,
+    config: &LogManagerConfig,
+    now_ms: i64,
+    found: &mut Found,
+) -> Result<StoredCheckpoints> {
+    let (disk, path) = (log_dir.disk(), log_dir.path());
+    let recovery_points = checkpoints::read_offsets(disk, &path.join(RECOVERY_POINT_FILE))?;
+    let high_watermarks = checkpoints::read_offsets(disk, &path.join(HIGH_WATERMARK_FILE))?;
+    let log_starts = checkpoints::read_offsets(disk, &path.join(LOG_START_FILE))?;
+    let entries = disk.read_dir(path).map_err(|error| StorageError::io("list", path, error))?;
+    let clean_file = path.join(CLEAN_SHUTDOWN_FILE);
+    let clean = disk.exists(&clean_file);
+    if clean {
+        disk.remove_file(&clean_file).map_err(|error| StorageError::io("remove", &clean_file, error))?;
+        disk.sync_dir(path).map_err(|error| StorageError::io("sync", path, error))?;
+    }
+    let mut jobs = Vec::new();
+    for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+        let name = entry.name.to_string_lossy();
+        if is_deleted_name(&name) {
+            found.removals.push(Removal { path: entry.path, remove_at_ms: now_ms });
+            continue;
+        }
+        let Some(partition) = parse_partition(&name) else {
+            tracing::warn!(dir = %entry.path.display(), "not the directory of a partition; leaving it alone");
+            continue;
+        };
+        let topic_config = config.topic_configs.get(&partition.topic).unwrap_or(&config.default_config);
+        let options = LoadOptions {
+            clean,
+            recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
+            log_start: log_starts.get(&partition).copied().unwrap_or(0),
+            now_ms,
+        };
+        jobs.push(Job {
+            dir: Arc::new(PartitionDir::new(log_dir.clone(), entry.path)),
+            config: topic_config.clone(),
+            options,
+            high_watermark: high_watermarks.get(&partition).copied(),
+            log_start: log_starts.get(&partition).copied(),
+            partition,
+        });
+    }
+    found.unclean |= !clean && !jobs.is_empty();
+    found.jobs.extend(jobs);
+    log_dir.set_recovery_points(recovery_points);
+    Ok(StoredCheckpoints { high_watermarks, log_starts })
+}
+
+fn load_all(jobs: Vec<Job>, threads: usize, cache: &Arc<FileCache>, clock: Clock) -> Result<Vec<Loaded>> {
+    let threads = threads.min(jobs.len());
+    let queue = Arc::new(Mutex::new(VecDeque::from(jobs)));
+    let mut workers = Vec::new();
+    for number in 0..threads {
+        let (queue, cache) = (queue.clone(), cache.clone());
+        let worker = runtime::thread(format!("log-recovery-{number}"), move || {
+            let mut loaded = Vec::new();
+            loop {
+                let Some(job) = queue.lock().pop_front() else { return loaded };
+                loaded.push(load_one(job, &cache, clock));
+            }
+        });
+        workers.push(worker.map_err(|error| StorageError::io("start a thread to load", Path::new("logs"), error))?);
+    }
+    let mut loaded = Vec::new();
+    for worker in workers {
+        match worker.join() {
+            Ok(some) => loaded.extend(some),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    loaded.sort_by(|a, b| a.job.partition.cmp(&b.job.partition));
+    Ok(loaded)
+}
+
+fn load_one(job: Job, cache: &Arc<FileCache>, clock: Clock) -> Loaded {
+    let result = recovery::load(&job.partition, &job.dir, cache, &job.config, job.options).map(|(loaded, recovery)| {
+        let (partition, dir) = (job.partition.clone(), job.dir.clone());
+        let log = Log::assemble(partition, dir, cache.clone(), clock, job.config.clone(), loaded);
+        log.set_high_watermark(Offset(job.high_watermark.unwrap_or(0)));
+        (log, recovery)
+    });
+    Loaded { job, result }
+}
+
+impl LogManager {
+    /// Takes in a log that was loaded, or notes that it is offline.
+    fn take(&self, loaded: Loaded, report: &mut RecoveryReport) {
+        let Loaded { job, result } = loaded;
+        let existing = self.get(&job.partition);
+        let result = match (result, existing) {
+            (Ok(_), Some(first)) => Err(StorageError::Duplicate {
+                partition: job.partition.clone(),
+                first: first.dir().path(),
+                second: job.dir.path(),
+            }),
+            (result, _) => result,
+        };
+        match result {
+            Ok((log, recovery)) => {
+                if recovery != LogRecovery::default() {
+                    report.recovered.push((job.partition.clone(), recovery));
+                }
+                self.adopt(&log);
+                self.logs.write().insert(job.partition, log);
+            }
+            Err(error) => {
+                tracing::error!(partition = %job.partition, %error, "a log is offline");
+                report.offline.push((job.partition.clone(), error.clone()));
+                if self.get(&job.partition).is_some() {
+                    return;
+                }
+                let offline = OfflineLog {
+                    error,
+                    dir: job.dir.path(),
+                    recovery_point: job.options.recovery_point,
+                    high_watermark: job.high_watermark,
+                    log_start: job.log_start,
+                };
+                self.offline.write().insert(job.partition, offline);
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! From a partition's directory to a log, after a clean shutdown or a crash.
+//!
+//! What lies below the recovery point was synced and acknowledged: damage there, or in any closed segment, refuses the log and changes nothing.
+//! Only the torn tail of the last segment, above the recovery point, is cut; where intact batches follow the damage, what is cut is kept beside
+//! the log in a `.damaged` file, because then it may be more than a torn write.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::records::batch::RecordBatch;
+use protocol::types::TopicPartition;
+use runtime::Disk;
+use runtime::disk::Open;
+
+use crate::checkpoints::{self, PARTITION_METADATA_FILE};
+use crate::config::LogConfig;
+use crate::entry::{self, Entry, EntryScanner, SCAN_WINDOW_BYTES};
+use crate::error::{Result, StorageError};
+use crate::file_cache::FileCache;
+use crate::leader_epoch::LeaderEpochCache;
+use crate::log::Loaded;
+use crate::log_dir::PartitionDir;
+use crate::producer_state::{ProducerStates, snapshot};
+use crate::segment::{self, Segment};
+
+/// Longest control batch that is looked into.
+const CONTROL_BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// What is known about a log before its directory is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The last shutdown was clean.
+    pub clean: bool,
+    /// Offset up to which the log was synced.
+    pub recovery_point: i64,
+    /// Log start offset of the checkpoint; 0 where it has none.
+    pub log_start: i64,
+    /// Wall time in ms.
+    pub now_ms: i64,
+}
+
+/// What loading one log had to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogRecovery {
+    /// Bytes whose checksums were computed.
+    pub checked_bytes: u64,
+    /// Bytes cut off the last segment.
+    pub truncated_bytes: u64,
+    /// Why they were cut.
+    pub truncated_because: Option<String>,
+    /// Where they were kept, if intact batches were among them.
+    pub set_aside: Option<PathBuf>,
+    /// Segments whose indexes were built anew.
+    pub indexes_rebuilt: usize,
+}
+
+/// Reads a partition's directory.
+///
+/// # Errors
+/// What the file system says, or [`StorageError::Damaged`] where the log must not be served.
+pub(crate) fn load(
+    partition: &TopicPartition,
+    dir: &Arc<PartitionDir>,
+    cache: &Arc<FileCache>,
+    config: &LogConfig,
+    options: LoadOptions,
+) -> Result<(Loaded, LogRecovery)> {
+    let mut report = LogRecovery::default();
+    let bases = list_segments(dir)?;
+    let mut segments = BTreeMap::new();
+    let mut must_walk = Vec::new();
+    for (at, base) in bases.iter().enumerate() {
+        let (segment, walk) = Segment::open(dir, *base, cache, options.now_ms)?;
+        if let Some(next) = bases.get(at + 1) {
+            segment.set_next_offset(*next);
+        }
+        if walk {
+            must_walk.push(*base);
+        }
+        segments.insert(*base, Arc::new(segment));
+    }
+    let mut epochs = LeaderEpochCache::load(dir)?;
+
+    let mut checked_to = None;
+    if !options.clean {
+        checked_to = check_segments(dir, &segments, &mut epochs, config, options, &mut report)?;
+    }
+    let last_base = bases.last().copied();
+    for (base, segment) in &segments {
+        let checked = checked_to.is_some_and(|from| *base >= from);
+        let is_last = Some(*base) == last_base;
+        if checked || (!must_walk.contains(base) && !is_last) {
+            continue;
+        }
+        // The last segment of a clean shutdown must lead from its last index entry to the end of the file.
+        if must_walk.contains(base) || !segment.find_end()? {
+            let walked = segment.walk(false, config, |_, _| Ok(()))?;
+            report.indexes_rebuilt += 1;
+            if let Some((position, why)) = walked.damage {
+                return Err(StorageError::Damaged { path: segment.log_file().path(), position, why });
+            }
+            restore_next_offset(segment, &bases);
+        }
+    }
+
+    let mut log_start = options.log_start.max(bases.first().copied().unwrap_or(0));
+    let mut log_end = segments.last_key_value().map_or(log_start, |(_, segment)| segment.end().next_offset);
+    if log_end < options.recovery_point {
+        let (path, position) = match segments.last_key_value() {
+            Some((_, segment)) => (segment.log_file().path(), segment.size()),
+            None => (dir.path(), 0),
+        };
+        let why = format!(
+            "the log ends at offset {log_end}, but was synced up to {}; records are missing",
+            options.recovery_point
+        );
+        return Err(StorageError::Damaged { path, position, why });
+    }
+    if log_end < log_start {
+        // Records before the log start were deleted, and those after it never reached the disk.
+        tracing::warn!(%partition, log_end, log_start, "the log ends before its start offset; it begins anew there");
+        for segment in segments.values() {
+            segment.remove()?;
+        }
+        segments.clear();
+        log_end = log_start;
+    }
+    if segments.is_empty() {
+        let fresh = Segment::create(dir, log_start, cache, options.now_ms)?;
+        segments.insert(log_start, Arc::new(fresh));
+        log_end = log_start;
+    }
+    log_start = log_start.max(segments.first_key_value().map_or(0, |(base, _)| *base));
+    epochs.truncate_from_end(log_end)?;
+    epochs.truncate_from_start(log_start)?;
+    remove_snapshots_above(dir.disk(), &dir.path(), log_end)?;
+    let producers = load_producers(dir, partition, &segments, log_start, log_end, options, config)?;
+    let topic_id = checkpoints::read_topic_id(dir.disk(), &dir.file(PARTITION_METADATA_FILE))?;
+    // After a crash what was checked is in the page cache at best; the first flush makes it durable.
+    let durable = if options.clean { log_end } else { options.recovery_point.min(log_end) };
+    Ok((Loaded { segments, producers, epochs, log_start, log_end, durable, topic_id }, report))
+}
+
+/// Base offsets of the segments, in order. Files that a crash left half done or half removed go.
+fn list_segments(dir: &Arc<PartitionDir>) -> Result<Vec<i64>> {
+    let (disk, path) = (dir.disk(), dir.path());
+    let entries = disk.read_dir(&path).map_err(|error| StorageError::io("list", &path, error))?;
+    let names: Vec<&str> = entries.iter().filter_map(|entry| entry.name.to_str()).collect();
+    let bases: Vec<i64> = names.iter().filter_map(|name| segment::base_offset_of(name, ".log")).collect();
+    for entry in &entries {
+        let Some(name) = entry.name.to_str() else { continue };
+        if name.ends_with(".swap") {
+            let why = "a compaction was cut short and left this file; start the broker that wrote it once, so that it is finished";
+            return Err(StorageError::Damaged { path: entry.path.clone(), position: 0, why: why.to_owned() });
+        }
+        let orphan = [".index", ".timeindex", ".txnindex"]
+            .iter()
+            .find_map(|suffix| segment::base_offset_of(name, suffix))
+            .is_some_and(|base| bases.binary_search(&base).is_err());
+        if [".deleted", ".cleaned", ".tmp"].iter().any(|suffix| name.ends_with(suffix)) || orphan {
+            tracing::info!(file = %entry.path.display(), "removing what a stopped broker left behind");
+            disk.remove_file(&entry.path).map_err(|error| StorageError::io("remove", &entry.path, error))?;
+        }
+    }
+    Ok(bases)
+}
+
+/// After a crash: computes every checksum from the segment that holds the recovery point on, and sees that older segments are whole. Gives
+/// the base offset from which segments were walked.
+fn check_segments(
+    dir: &Arc<PartitionDir>,
+    segments: &BTreeMap<i64, Arc<Segment>>,
+    epochs: &mut LeaderEpochCache,
+    config: &LogConfig,
+    options: LoadOptions,
+    report: &mut LogRecovery,
+) -> Result<Option<i64>> {
+    let bases: Vec<i64> = segments.keys().copied().collect();
+    let Some(last_base) = bases.last().copied() else { return Ok(None) };
+    let from = segments.range(..=options.recovery_point).next_back().map_or(bases[0], |(base, _)| *base);
+    for (_, segment) in segments.range(..from) {
+        // Synced long ago: the walk from its last index entry shows whether its file is still whole.
+        if !segment.find_end()? {
+            let walked = segment.walk(false, config, |_, _| Ok(()))?;
+            report.indexes_rebuilt += 1;
+            if let Some((position, why)) = walked.damage {
+                return Err(StorageError::Damaged { path: segment.log_file().path(), position, why });
+            }
+        }
+        restore_next_offset(segment, &bases);
+    }
+    for (base, segment) in segments.range(from..) {
+        let mut seen_epochs: Vec<(i32, i64)> = Vec::new();
+        let walked = segment.walk(true, config, |entry, _| {
+            if seen_epochs.last().is_none_or(|last| last.0 < entry.leader_epoch()) {
+                seen_epochs.push((entry.leader_epoch(), entry.base_offset));
+            }
+            Ok(())
+        })?;
+        report.checked_bytes += walked.valid_bytes;
+        report.indexes_rebuilt += 1;
+        if let Some((position, why)) = walked.damage {
+            let path = segment.log_file().path();
+            let next_offset = segment.end().next_offset;
+            if *base != last_base || next_offset < options.recovery_point {
+                return Err(StorageError::Damaged { path, position, why });
+            }
+            cut_tail(dir, segment, position, &why, report)?;
+        }
+        for (epoch, start) in seen_epochs {
+            if epochs.latest().is_none_or(|latest| latest.0 < epoch) {
+                epochs.assign(epoch, start)?;
+            }
+        }
+        restore_next_offset(segment, &bases);
+    }
+    Ok(Some(from))
+}
+
+/// A closed segment's next offset is the first of the next one, whatever a walk found: compaction may have removed its last records.
+fn restore_next_offset(segment: &Segment, bases: &[i64]) {
+    let after = bases.partition_point(|base| *base <= segment.base_offset());
+    if let Some(next) = bases.get(after) {
+        segment.set_next_offset(*next);
+    }
+}
+
+fn cut_tail(
+    dir: &Arc<PartitionDir>,
+    segment: &Segment,
+    position: u64,
+    why: &str,
+    report: &mut LogRecovery,
+) -> Result<()> {
+    let path = segment.log_file().path();
+    let failed = |action, error| StorageError::io(action, &path, error);
+    let file = segment.read_file()?;
+    let length = file.len().map_err(|error| failed("read", error))?;
+    let next_offset = segment.end().next_offset;
+    let intact =
+        entry::find_intact_batch(&file, position + 1, length, next_offset).map_err(|error| failed("read", error))?;
+    if let Some(intact) = intact {
+        let kept = dir.file(&format!("{:020}.log.{position}.damaged", segment.base_offset()));
+        let copy = dir.disk().open(&kept, Open::Truncate).map_err(|error| StorageError::io("create", &kept, error))?;
+        let mut buffer = vec![0; SCAN_WINDOW_BYTES];
+        let mut at = position;
+        while at < length {
+            let read = file.read_at(&mut buffer, at).map_err(|error| failed("read", error))?;
+            if read == 0 {
+                break;
+            }
+            copy.write_all_at(&buffer[..read], at - position)
+                .map_err(|error| StorageError::io("write", &kept, error))?;
+            at += read as u64;
+        }
+        copy.sync_data().map_err(|error| StorageError::io("sync", &kept, error))?;
+        tracing::error!(
+            file = %path.display(), position, why, intact, kept = %kept.display(),
+            "the log is damaged, but intact batches follow; the log is cut here and what is cut is kept"
+        );
+        report.set_aside = Some(kept);
+    } else {
+        tracing::warn!(file = %path.display(), position, bytes = length - position, why, "cutting off the torn end of the log");
+    }
+    segment.cut_file(position)?;
+    segment.sync()?;
+    report.truncated_bytes = length - position;
+    report.truncated_because = Some(format!("{}: at byte {position}: {why}", path.display()));
+    Ok(())
+}
+
+/// The producer state at `log_end`: the latest snapshot that can be read, and the batches after it. A broker that shut down cleanly and left
+/// no snapshot (before 0.11) had no idempotent producers, so its log need not be walked.
+pub(crate) fn load_producers(
+    dir: &Arc<PartitionDir>,
+    partition: &TopicPartition,
+    segments: &BTreeMap<i64, Arc<Segment>>,
+    log_start: i64,
+    log_end: i64,
+    LoadOptions { clean, now_ms, .. }: LoadOptions,
+    config: &LogConfig,
+) -> Result<ProducerStates> {
+    let path = dir.path();
+    let mut snapshots: Vec<(i64, PathBuf)> = dir
+        .disk()
+        .read_dir(&path)
+        .map_err(|error| StorageError::io("list", &path, error))?
+        .into_iter()
+        .filter_map(|entry| Some((entry.name.to_str().and_then(snapshot::offset_of)?, entry.path)))
+        .filter(|(offset, _)| *offset <= log_end)
+        .collect();
+    let mut states = ProducerStates::new(partition.clone(), log_start);
+    if clean && snapshots.is_empty() {
+        states.advance_to(log_end);
+    }
+    while let Some((offset, path)) = snapshots.pop() {
+        match snapshot::read(dir.disk(), &path) {
+            Ok(producers) => {
+                states.restore(producers, offset, now_ms, config.producer_id_expiration_ms);
+                break;
+            }
+            Err(why) => {
+                tracing::warn!(file = %path.display(), why, "ignoring a producer snapshot");
+                dir.disk().remove_file(&path).map_err(|error| StorageError::io("remove", &path, error))?;
+            }
+        }
+    }
+    let from = states.end_offset();
+    if from < log_end {
+        replay(&mut states, segments, from)?;
+        states.advance_to(log_end);
+        states.expire(now_ms, config.producer_id_expiration_ms);
+    }
+    Ok(states)
+}
+
+fn replay(states: &mut ProducerStates, segments: &BTreeMap<i64, Arc<Segment>>, from: i64) -> Result<()> {
+    let floor = segments.range(..=from).next_back().map_or(i64::MIN, |(base, _)| *base);
+    for (_, segment) in segments.range(floor..) {
+        let end = segment.end();
+        let Some(first) = segment.locate(from, &end)? else { continue };
+        let mut scanner = EntryScanner::new(segment.read_file()?, first.position, end.size, SCAN_WINDOW_BYTES);
+        while let Some(entry) = scanner.next_entry().map_err(|error| segment.scan_error(error))? {
+            note(states, segment, &entry, &mut scanner)?;
+        }
+    }
+    Ok(())
+}
+
+fn note(states: &mut ProducerStates, segment: &Segment, entry: &Entry, scanner: &mut EntryScanner) -> Result<()> {
+    let Some(header) = entry.batch else {
+        states.advance_to(entry.next_offset());
+        return Ok(());
+    };
+    let mut marker = None;
+    if header.is_control() {
+        let bytes = scanner.entry_bytes(entry, CONTROL_BATCH_BYTES_MAX).map_err(|error| segment.scan_error(error))?;
+        let batch = RecordBatch { header, bytes: Bytes::from(bytes) };
+        marker = batch.control_marker().map_err(|error| StorageError::Damaged {
+            path: segment.log_file().path(),
+            position: entry.position,
+            why: error.to_string(),
+        })?;
+    }
+    states.note(&header, marker);
+    Ok(())
+}
+
+/// Removes snapshots taken beyond the end of the log.
+pub(crate) fn remove_snapshots_above(disk: Disk, dir: &Path, log_end: i64) -> Result<()> {
+    for entry in disk.read_dir(dir).map_err(|error| StorageError::io("list", dir, error))? {
+        if entry.name.to_str().and_then(snapshot::offset_of).is_some_and(|offset| offset > log_end) {
+            disk.remove_file(&entry.path).map_err(|error| StorageError::io("remove", &entry.path, error))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

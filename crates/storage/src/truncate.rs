@@ -1,0 +1,123 @@
+//! Cutting a log at its end: a follower that diverged gives up what its leader never had (KIP-101).
+//!
+//! The recovery point on disk is lowered before a byte goes, so a crash in the middle is never taken for lost data.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::types::Offset;
+
+use crate::error::Result;
+use crate::log::{DeletedSegment, Log, State};
+use crate::recovery::{self, LoadOptions};
+use crate::segment::Segment;
+
+impl Log {
+    /// Removes the record at `offset` and all after it; a batch that holds it goes as a whole. Gives whether anything went.
+    ///
+    /// # Errors
+    /// What the file system says; after a failed write the directory is offline.
+    pub fn truncate_to(&self, offset: Offset) -> Result<bool> {
+        self.check_open()?;
+        if offset >= self.log_end_offset() {
+            return Ok(false);
+        }
+        let first_base = self.segments.read().first_key_value().map_or(0, |(base, _)| *base);
+        if offset.0 < first_base {
+            self.truncate_fully_and_start_at(offset)?;
+            return Ok(true);
+        }
+        self.dir.log_dir().lower_recovery_point(self.partition(), offset.0)?;
+        let _flush = self.lock_flushes();
+        let mut state = self.state.lock();
+        let now_ms = self.clock.now_ms();
+        let active = self.active();
+        state.preallocation.release(&active)?;
+        // The end moves first: nobody reads what is about to go.
+        self.lower_offsets(offset.0);
+        let above: Vec<_> =
+            self.segments.read().range(offset.0.saturating_add(1)..).map(|(_, segment)| segment.clone()).collect();
+        for segment in above.iter().rev() {
+            self.take_out(&mut state, segment, now_ms)?;
+        }
+        let active = self.active();
+        active.truncate_to(offset.0)?;
+        let log_end = active.end().next_offset.min(offset.0).max(active.base_offset());
+        self.lower_offsets(log_end);
+        self.log_end.store(log_end, Ordering::Release);
+        self.epochs.write().truncate_from_end(log_end)?;
+        self.reload_producers(&mut state, log_end, now_ms)?;
+        tracing::info!(partition = %self.partition(), offset = log_end, "truncated the log");
+        Ok(true)
+    }
+
+    /// Empties the log; the next record gets `offset`. A follower does so when its leader's log begins beyond its own end.
+    ///
+    /// # Errors
+    /// What the file system says; after a failed write the directory is offline.
+    pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<()> {
+        self.check_open()?;
+        self.dir.log_dir().lower_recovery_point(self.partition(), 0)?;
+        let _flush = self.lock_flushes();
+        let mut state = self.state.lock();
+        let now_ms = self.clock.now_ms();
+        let active = self.active();
+        state.preallocation.release(&active)?;
+        for segment in self.segments().into_iter().rev() {
+            // The last one to go leaves the list only when its successor is in it: a log is never without a segment.
+            if self.segments.read().len() > 1 {
+                self.take_out(&mut state, &segment, now_ms)?;
+            }
+        }
+        let last = self.active();
+        last.mark_deleted()?;
+        let fresh = Arc::new(Segment::create(&self.dir, offset.0, &self.cache, now_ms)?);
+        {
+            let mut segments = self.segments.write();
+            segments.clear();
+            segments.insert(offset.0, fresh);
+        }
+        state.deleted.push(DeletedSegment {
+            segment: last,
+            remove_at_ms: now_ms.saturating_add(self.config().file_delete_delay_ms),
+        });
+        self.names_changed.store(true, Ordering::Release);
+        self.log_start.store(offset.0, Ordering::Release);
+        self.local_log_start.store(offset.0, Ordering::Release);
+        self.log_end.store(offset.0, Ordering::Release);
+        self.high_watermark.store(offset.0, Ordering::Release);
+        self.durable.store(offset.0, Ordering::Release);
+        self.epochs.write().clear()?;
+        self.reload_producers(&mut state, offset.0, now_ms)?;
+        tracing::info!(partition = %self.partition(), offset = offset.0, "emptied the log");
+        Ok(())
+    }
+
+    fn lower_offsets(&self, log_end: i64) {
+        self.log_end.fetch_min(log_end, Ordering::AcqRel);
+        self.durable.fetch_min(log_end, Ordering::AcqRel);
+        self.high_watermark.fetch_min(log_end, Ordering::AcqRel);
+        self.log_start.fetch_min(log_end, Ordering::AcqRel);
+        self.local_log_start.fetch_min(log_end, Ordering::AcqRel);
+    }
+
+    /// Builds the producer state anew from the latest snapshot that the cut left standing, and the records after it.
+    fn reload_producers(&self, state: &mut State, log_end: i64, now_ms: i64) -> Result<()> {
+        let path = self.dir.path();
+        recovery::remove_snapshots_above(self.dir.disk(), &path, log_end)?;
+        let segments = self.segments.read().clone();
+        let log_start = self.log_start_offset().0;
+        let options = LoadOptions { clean: false, recovery_point: 0, log_start, now_ms };
+        state.producers = recovery::load_producers(
+            &self.dir,
+            self.partition(),
+            &segments,
+            log_start,
+            log_end,
+            options,
+            &self.config(),
+        )?;
+        self.publish_first_unstable(state);
+        Ok(())
+    }
+}
