@@ -2,7 +2,7 @@
 //!
 //! Structures and fields have the names of Kafka's own message schemas. Decoding takes any version a table covers and gives absent fields their defaults;
 //! encoding refuses to drop a value the version cannot carry unless the schema calls it ignorable. Unknown tagged fields are skipped and not kept:
-//! nothing here forwards messages of others. [`table`](self) files are read best starting with [`metadata`].
+//! nothing here forwards messages of others. `table.rs` says how to read a table; [`metadata`] is a good one to begin with.
 
 use std::fmt::Debug;
 use std::ops::RangeInclusive;

@@ -19,6 +19,10 @@ pub use writer::{Piece, SHARED_BYTES_MIN, TaggedFields, Writer};
 /// Most elements one array may have, as in Kafka 4.4. A count above it is refused before anything is read.
 pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
 
+/// Most elements all arrays of one frame may have together. Nested arrays could otherwise turn a frame of the largest allowed size, at one byte an
+/// element, into dozens of times its size in memory; a Metadata response of 500,000 partitions with 3 replicas each still passes.
+pub const FRAME_ELEMENTS_MAX: usize = 4_000_000;
+
 /// Most tagged fields one structure may carry, as in Kafka 4.4.
 pub const TAGGED_FIELDS_MAX: usize = 10_000;
 

@@ -28,7 +28,8 @@ messages! {
         partition_index: i32, versions 0..;
         /// Epoch the client believes in, for fencing (KIP-320); -1 is not checked.
         current_leader_epoch: i32 = -1, ignorable 4..;
-        /// -1 asks for the end of the log, -2 for its start, -3 for the record with the largest timestamp, -4 for the local log start, -5 for the end of the tiered part.
+        /// -1 asks for the end of the log, -2 for its start, -3 for the record with the largest timestamp, -4 for the local log start,
+        /// -5 for the end of the tiered part.
         timestamp: i64, versions 0..;
         /// v0 only: how many offsets to list at most.
         max_num_offsets: i32 = 1, versions 0..=0;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{ARRAY_ELEMENTS_MAX, STRING_BYTES_MAX, Str, TAGGED_FIELDS_MAX, WireError};
+use super::{ARRAY_ELEMENTS_MAX, FRAME_ELEMENTS_MAX, STRING_BYTES_MAX, Str, TAGGED_FIELDS_MAX, WireError};
 use crate::types::Uuid;
 
 /// Elements for which room is made before the first is read. More room comes as elements arrive, so a large count alone costs nothing.
@@ -13,13 +13,15 @@ const ARRAY_CAPACITY_FIRST: usize = 256;
 pub struct Reader {
     bytes: Bytes,
     position: usize,
+    /// What is left of [`FRAME_ELEMENTS_MAX`].
+    elements_left: usize,
 }
 
 impl Reader {
     /// Starts at the front of `bytes`.
     #[must_use]
     pub fn new(bytes: Bytes) -> Reader {
-        Reader { bytes, position: 0 }
+        Reader { bytes, position: 0, elements_left: FRAME_ELEMENTS_MAX }
     }
 
     /// Bytes not read yet.
@@ -200,7 +202,8 @@ impl Reader {
         self.nullable_bytes(flexible)?.ok_or(WireError::InvalidLength { what: "bytes", length: -1 })
     }
 
-    /// The count of an ARRAY or COMPACT_ARRAY, checked: never more than [`ARRAY_ELEMENTS_MAX`] nor than the bytes left, as no element is shorter than one byte.
+    /// The count of an ARRAY or COMPACT_ARRAY, checked: never more than [`ARRAY_ELEMENTS_MAX`], nor than the bytes left (no element is shorter than
+    /// one byte), nor than what the frame's other arrays leave of [`FRAME_ELEMENTS_MAX`].
     pub fn array_length(&mut self, flexible: bool) -> Result<Option<usize>, WireError> {
         let length = if flexible { self.compact_length()? } else { self.plain_length("array")? };
         if let Some(count) = length {
@@ -208,6 +211,11 @@ impl Reader {
             if count > ARRAY_ELEMENTS_MAX {
                 return Err(WireError::OverLimit { what: "array length", count, limit: ARRAY_ELEMENTS_MAX });
             }
+            self.elements_left = self.elements_left.checked_sub(count).ok_or(WireError::OverLimit {
+                what: "number of array elements in the frame",
+                count: FRAME_ELEMENTS_MAX - self.elements_left + count,
+                limit: FRAME_ELEMENTS_MAX,
+            })?;
         }
         Ok(length)
     }
@@ -243,10 +251,11 @@ impl Reader {
         for _ in 0..count {
             let tag = self.unsigned_varint()?;
             let size = self.unsigned_varint()? as usize;
-            let mut value = Reader::new(self.slice(size)?);
+            let mut value = Reader { bytes: self.slice(size)?, position: 0, elements_left: self.elements_left };
             if known(tag, &mut value)? && value.remaining() > 0 {
                 return Err(WireError::TaggedFieldSize { tag, size });
             }
+            self.elements_left = value.elements_left;
         }
         Ok(())
     }

@@ -87,6 +87,20 @@ fn arrays_and_tagged_fields_have_limits() {
         WireError::OverLimit { what: "array length", count: ARRAY_ELEMENTS_MAX + 1, limit: ARRAY_ELEMENTS_MAX };
     assert_eq!(read(&many, |reader| reader.array_length(false)), Err(expected));
 
+    let million = written(|writer| writer.array_length(Some(ARRAY_ELEMENTS_MAX), false).unwrap());
+    let mut frame = million.repeat(5);
+    frame.resize(frame.len() + ARRAY_ELEMENTS_MAX, 0);
+    let mut nested = Reader::new(frame.into());
+    for _ in 0..4 {
+        assert_eq!(nested.array_length(false), Ok(Some(ARRAY_ELEMENTS_MAX)));
+    }
+    let expected = WireError::OverLimit {
+        what: "number of array elements in the frame",
+        count: 5 * ARRAY_ELEMENTS_MAX,
+        limit: FRAME_ELEMENTS_MAX,
+    };
+    assert_eq!(nested.array_length(false), Err(expected));
+
     let tags = written(|writer| writer.unsigned_varint(TAGGED_FIELDS_MAX as u32 + 1));
     let expected = WireError::OverLimit {
         what: "number of tagged fields",

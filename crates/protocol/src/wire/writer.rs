@@ -292,6 +292,7 @@ impl TaggedFields {
         tag: u32,
         write: impl FnOnce(&mut Writer) -> Result<(), WireError>,
     ) -> Result<(), WireError> {
+        assert!(self.0.last().is_none_or(|(last, _)| *last < tag), "a message table lists its tags in rising order");
         let mut value = Writer::new();
         write(&mut value)?;
         self.0.push((tag, value));

@@ -8,7 +8,7 @@ use super::jute::{JuteError, Reader, Record};
 macro_rules! records {
     ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $kind:ty,)* })*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
         pub struct $name { $($(#[$fdoc])* pub $field: $kind,)* }
 
         impl Record for $name {

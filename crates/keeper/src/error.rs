@@ -1,0 +1,124 @@
+//! Why the keeper cannot start or cannot go on. Display says what happened; [`KeeperError::cause`] and [`KeeperError::help`] are the other two lines a person wants.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Everything that ends a keeper. What a client does wrong is never here: it gets an error code of ZooKeeper's protocol.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// The properties file cannot be read.
+    #[error("cannot read {}", file.display())]
+    ConfigUnreadable { file: PathBuf, reason: String },
+    /// A line of the properties file has a value that breaks its rule.
+    #[error("{}:{line}: {key}={value} is not valid", file.display())]
+    ConfigValue { file: PathBuf, line: usize, key: String, value: String, rule: String },
+    /// A key that must be there is not.
+    #[error("{}: {key} is not set", file.display())]
+    ConfigMissing { file: PathBuf, key: &'static str },
+    /// The file describes a server of an ensemble.
+    #[error("{}:{line}: {key} makes this a server of an ensemble", file.display())]
+    Ensemble { file: PathBuf, line: usize, key: String },
+    /// The address is taken.
+    #[error("Address already in use: {address}")]
+    AddressInUse { address: SocketAddr },
+    /// The address cannot be bound for another reason.
+    #[error("cannot listen on {address}")]
+    Bind { address: SocketAddr, source: io::Error },
+    /// Another keeper uses the directory.
+    #[error("data directory {} is in use", dir.display())]
+    Locked { dir: PathBuf, holder: Option<u32> },
+    /// The directory belongs to Apache ZooKeeper.
+    #[error("{} holds data of Apache ZooKeeper (version-2)", dir.display())]
+    ForeignData { dir: PathBuf },
+    /// The transaction log is damaged where that cannot come from a crash.
+    #[error("transaction log {} is damaged at offset {offset}: {what}", file.display())]
+    LogDamaged { file: PathBuf, offset: u64, what: String },
+    /// Snapshots exist and none can be read, or log and snapshots do not fit together.
+    #[error("no usable snapshot in {}: {what}", dir.display())]
+    SnapshotDamaged { dir: PathBuf, what: String },
+    /// The disk refused something.
+    #[error("cannot {what} {}", path.display())]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    /// The machine has no thread or descriptor to give.
+    #[error("cannot start the keeper's {what}")]
+    Start { what: &'static str, source: io::Error },
+    /// A thread of the keeper panicked: a bug of ours.
+    #[error("the keeper's thread ended by a panic")]
+    Panicked,
+}
+
+impl KeeperError {
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> KeeperError {
+        let path = path.into();
+        move |source| KeeperError::Io { what, path, source }
+    }
+
+    /// Why it happened, where more is known than the message says.
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            KeeperError::ConfigUnreadable { reason, .. } => Some(reason.clone()),
+            KeeperError::ConfigValue { rule, .. } => Some(rule.clone()),
+            KeeperError::ConfigMissing { .. } => Some("it says where the tree is kept".to_owned()),
+            KeeperError::Ensemble { .. } => {
+                Some("this keeper is a single server; an ensemble is a real Apache ZooKeeper".to_owned())
+            }
+            KeeperError::AddressInUse { .. } => Some("another program listens there".to_owned()),
+            KeeperError::Locked { holder: Some(pid), .. } => Some(format!("process {pid} holds its lock")),
+            KeeperError::Locked { holder: None, .. } => Some("another keeper holds its lock".to_owned()),
+            KeeperError::ForeignData { .. } => {
+                Some("this keeper has a log format of its own and would neither read nor overwrite it".to_owned())
+            }
+            KeeperError::LogDamaged { .. } => Some(
+                "records that were acknowledged are no longer readable; a crash damages only the very end of the newest file".to_owned(),
+            ),
+            KeeperError::SnapshotDamaged { .. } => {
+                Some("without it, transactions that were acknowledged would be lost".to_owned())
+            }
+            KeeperError::Bind { source, .. } | KeeperError::Io { source, .. } | KeeperError::Start { source, .. } => {
+                Some(source.to_string())
+            }
+            KeeperError::Panicked => None,
+        }
+    }
+
+    /// What to do next.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            KeeperError::ConfigUnreadable { .. } => Some("name a zookeeper.properties file that exists".to_owned()),
+            KeeperError::ConfigValue { file, line, .. } => Some(format!("change line {line} of {}", file.display())),
+            KeeperError::ConfigMissing { file, key } => Some(format!("add {key}=... to {}", file.display())),
+            KeeperError::Ensemble { .. } => Some(
+                "remove the server.N lines, or run Apache ZooKeeper and give its addresses as zookeeper.connect"
+                    .to_owned(),
+            ),
+            KeeperError::AddressInUse { address } => {
+                Some(format!("see who it is with: ss -ltnp 'sport = :{}'; or set another clientPort", address.port()))
+            }
+            KeeperError::Bind { .. } => Some("check clientPort and clientPortAddress".to_owned()),
+            KeeperError::Locked { holder: Some(pid), .. } => {
+                Some(format!("stop it first: kill {pid}; or set another dataDir"))
+            }
+            KeeperError::Locked { holder: None, .. } => Some("stop it first, or set another dataDir".to_owned()),
+            KeeperError::ForeignData { .. } => Some("set dataDir to an empty directory".to_owned()),
+            KeeperError::LogDamaged { file, .. } => Some(format!(
+                "restore {} from a copy; do not delete it, it is the only record of those transactions",
+                file.display()
+            )),
+            KeeperError::SnapshotDamaged { dir, .. } => Some(format!("restore {} from a copy", dir.display())),
+            KeeperError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free space on that file system and start again".to_owned())
+            }
+            KeeperError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("give this user the right to write there, or set another dataDir".to_owned())
+            }
+            KeeperError::Io { .. } => {
+                Some("check the disk, then start again: what was acknowledged is in the log".to_owned())
+            }
+            KeeperError::Start { .. } => {
+                Some("raise the limits of processes and open files (ulimit -u, ulimit -n)".to_owned())
+            }
+            KeeperError::Panicked => Some("please report it with what stands above on stderr".to_owned()),
+        }
+    }
+}
