@@ -1,1 +1,27 @@
-//! (being written)
+//! `_tidemill`: the streaming engine for the `pyspark`-shaped package in `python/tidemill/shim`.
+//!
+//! A partition is one Python list to the engine, a *block*. Python composes chains of narrow operators into one function of a block; this crate
+//! calls it once per partition and lets go of the interpreter's lock wherever the engine waits.
+//!
+//! # Layout
+//! - [`block`]: blocks, and Python's exceptions on their way through the engine and back
+//! - [`rdd`]: `Context` and `Rdd`
+//! - [`dstream`]: `StreamingContext` and `DStream`
+//! - [`listener`]: the engine's events as dicts
+
+mod block;
+mod dstream;
+mod listener;
+mod rdd;
+
+use pyo3::prelude::*;
+
+/// The native half of the package.
+#[pymodule]
+fn _tidemill(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<rdd::PyContext>()?;
+    module.add_class::<rdd::PyRdd>()?;
+    module.add_class::<dstream::PyStreamingContext>()?;
+    module.add_class::<dstream::PyDStream>()?;
+    Ok(())
+}

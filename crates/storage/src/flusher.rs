@@ -32,6 +32,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     logs: VecDeque<Arc<Log>>,
+    busy: usize,
     stopped: bool,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
@@ -93,31 +94,28 @@ impl Flusher {
             }
             waiters.queued = true;
         }
-        self.shared.enqueue(log.clone(), false);
+        self.shared.enqueue(log.clone());
     }
 
     /// Serves those who wait and ends the threads. Later requests are refused.
     pub fn shutdown(&self) {
-        self.stop();
-        let threads = std::mem::take(&mut self.shared.queue.lock().threads);
+        let threads = {
+            let mut queue = self.shared.queue.lock();
+            queue.stopped = true;
+            std::mem::take(&mut queue.threads)
+        };
+        self.shared.work.notify_all();
         for thread in threads {
             // A thread that panicked has said so; nobody waits for what it would have returned.
             let _ = thread.join();
         }
     }
-
-    /// Refuses later requests; the threads end once those who wait are served. Unlike [`Flusher::shutdown`] it may be called from a callback.
-    pub fn stop(&self) {
-        self.shared.queue.lock().stopped = true;
-        self.shared.work.notify_all();
-    }
 }
 
 impl Shared {
-    fn enqueue(&self, log: Arc<Log>, from_worker: bool) {
+    fn enqueue(&self, log: Arc<Log>) {
         let mut queue = self.queue.lock();
-        // A worker looks at the queue once more before it ends, so what it queues itself is served.
-        if queue.stopped && !from_worker {
+        if queue.stopped && queue.threads.is_empty() && queue.busy == 0 {
             drop(queue);
             let partition = log.partition().clone();
             log.flush_waiters.answer_all(&Err(StorageError::Closed { partition }));
@@ -134,6 +132,7 @@ impl Shared {
                 let mut queue = self.queue.lock();
                 loop {
                     if let Some(log) = queue.logs.pop_front() {
+                        queue.busy += 1;
                         break log;
                     }
                     if queue.stopped {
@@ -144,8 +143,9 @@ impl Shared {
             };
             let result = log.flush();
             let again = log.flush_waiters.answer(&result);
+            self.queue.lock().busy -= 1;
             if again {
-                self.enqueue(log, true);
+                self.enqueue(log);
             }
         }
     }

@@ -1,0 +1,172 @@
+//! `StreamingContext` and `DStream`: what the package's classes of these names hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use streaming::{DStream, Rdd, RddQueue, StreamingContext, StreamingContextState, StreamingError, TaskError, Time};
+
+use crate::block::{Block, in_python, raise};
+use crate::listener::PythonListener;
+use crate::rdd::{PyContext, PyRdd};
+
+/// How often a wait for the end looks whether Ctrl-C was pressed.
+const SIGNAL_POLL: Duration = Duration::from_millis(100);
+
+/// A streaming program.
+#[pyclass(name = "StreamingContext", module = "_tidemill", frozen)]
+pub struct PyStreamingContext(pub StreamingContext);
+
+/// A stream of RDDs of blocks.
+#[pyclass(name = "DStream", module = "_tidemill", frozen)]
+pub struct PyDStream(pub DStream<Block>);
+
+#[pymethods]
+impl PyStreamingContext {
+    #[new]
+    fn new(py: Python<'_>, context: PyRef<'_, PyContext>, batch_ms: u64) -> PyResult<PyStreamingContext> {
+        let made = StreamingContext::new(&context.0, Duration::from_millis(batch_ms));
+        made.map(PyStreamingContext).map_err(|error| raise(py, error))
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.start()).map_err(|error| explain(py, error))
+    }
+
+    fn stop(&self, py: Python<'_>, gracefully: bool) {
+        py.detach(|| self.0.stop(gracefully));
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.state() == StreamingContextState::Stopped
+    }
+
+    /// Waits for the end, at most `timeout_ms` milliseconds where given; whether it ended. Raises what a job raised, and KeyboardInterrupt.
+    #[pyo3(signature = (timeout_ms=None))]
+    fn await_termination(&self, py: Python<'_>, timeout_ms: Option<u64>) -> PyResult<bool> {
+        let mut left = timeout_ms.map(Duration::from_millis);
+        loop {
+            let step = left.map_or(SIGNAL_POLL, |left| left.min(SIGNAL_POLL));
+            let ended = py.detach(|| self.0.await_termination_or_timeout(step)).map_err(|error| explain(py, error))?;
+            py.check_signals()?;
+            left = left.map(|left| left.saturating_sub(step));
+            if ended || left == Some(Duration::ZERO) {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn remember(&self, py: Python<'_>, span_ms: u64) -> PyResult<()> {
+        self.0.remember(Duration::from_millis(span_ms)).map_err(|error| explain(py, error))
+    }
+
+    /// `function(event name, dict)` is called for every event.
+    fn add_listener(&self, function: Py<PyAny>) {
+        self.0.add_streaming_listener(Arc::new(PythonListener::new(function)));
+    }
+
+    /// The RDDs of a list, one a batch or all in the first, then `default` or an empty one.
+    fn queue_stream(
+        &self,
+        rdds: Vec<PyRef<'_, PyRdd>>,
+        one_at_a_time: bool,
+        default: Option<PyRef<'_, PyRdd>>,
+    ) -> PyDStream {
+        let queue = RddQueue::new(rdds.iter().map(|rdd| rdd.0.clone()).collect());
+        PyDStream(self.0.queue_stream(queue, one_at_a_time, default.map(|rdd| rdd.0.clone())))
+    }
+}
+
+#[pymethods]
+impl PyDStream {
+    #[getter]
+    fn slide_ms(&self) -> i64 {
+        self.0.slide_interval().get()
+    }
+
+    fn persist(&self) {
+        self.0.persist();
+    }
+
+    /// `function(list of RDDs, milliseconds)` gives the RDD of the batch, or None. The list holds this stream's RDD, then the others'; None
+    /// stands for a stream that has no batch at that time.
+    fn transform(&self, py: Python<'_>, others: Vec<PyRef<'_, PyDStream>>, function: Py<PyAny>) -> PyResult<PyDStream> {
+        let streams: Vec<DStream<Block>> =
+            std::iter::once(self.0.clone()).chain(others.iter().map(|stream| stream.0.clone())).collect();
+        let made = self.0.context().transform(&streams, move |rdds: Vec<Option<Rdd<Block>>>, time| {
+            // A function of RDDs has nothing to work on where one is missing.
+            if rdds.iter().any(Option::is_none) {
+                return Ok(None);
+            }
+            in_python(|py| {
+                let rdds: Vec<Option<PyRdd>> = rdds.into_iter().map(|rdd| rdd.map(PyRdd)).collect();
+                let result = function.bind(py).call1((rdds, time.ms()))?;
+                Ok(result.extract::<Option<PyRef<'_, PyRdd>>>()?.map(|rdd| rdd.0.clone()))
+            })
+        });
+        made.map(PyDStream).map_err(|error| explain(py, error))
+    }
+
+    /// `function(rdd, milliseconds)` is called in every batch for what it does.
+    fn foreach_rdd(&self, function: Py<PyAny>) {
+        self.0.foreach_rdd(move |rdd, time| in_python(|py| function.bind(py).call1((PyRdd(rdd), time.ms())).map(drop)));
+    }
+
+    fn window(&self, py: Python<'_>, window_ms: u64, slide_ms: u64) -> PyResult<PyDStream> {
+        let made = self.0.window(Duration::from_millis(window_ms), Duration::from_millis(slide_ms));
+        made.map(PyDStream).map_err(|error| explain(py, error))
+    }
+
+    /// A window kept up to date: `add(previous RDD or None, new RDD, ms)` and `take_away(previous, old, ms)` give RDDs.
+    fn reduced_window(
+        &self,
+        py: Python<'_>,
+        window_ms: u64,
+        slide_ms: u64,
+        add: Py<PyAny>,
+        take_away: Py<PyAny>,
+    ) -> PyResult<PyDStream> {
+        let inverse = move |previous, old, time| merge(&take_away, Some(previous), old, time);
+        let made = self.0.reduced_window_transform(
+            Duration::from_millis(window_ms),
+            Duration::from_millis(slide_ms),
+            move |previous, new, time| merge(&add, previous, new, time),
+            Some(Box::new(inverse)),
+        );
+        made.map(PyDStream).map_err(|error| explain(py, error))
+    }
+
+    /// `function(state RDD or None, batch RDD, ms)` gives the state after the batch.
+    fn state(&self, function: Py<PyAny>) -> PyDStream {
+        PyDStream(self.0.state_transform(None, move |before, batch, time| merge(&function, before, batch, time)))
+    }
+
+    /// The RDDs from one time to another, both included.
+    fn slice(&self, py: Python<'_>, from_ms: i64, until_ms: i64) -> PyResult<Vec<PyRdd>> {
+        let stream = self.0.clone();
+        let rdds = py.detach(|| stream.slice(Time::from_ms(from_ms), Time::from_ms(until_ms)));
+        Ok(rdds.map_err(|error| raise(py, error))?.into_iter().map(PyRdd).collect())
+    }
+}
+
+/// Calls `function(first or None, second, ms)`, which gives an RDD.
+fn merge(
+    function: &Py<PyAny>,
+    first: Option<Rdd<Block>>,
+    second: Rdd<Block>,
+    time: Time,
+) -> Result<Rdd<Block>, TaskError> {
+    in_python(|py| {
+        let result = function.bind(py).call1((first.map(PyRdd), PyRdd(second), time.ms()))?;
+        Ok(result.extract::<PyRef<'_, PyRdd>>()?.0.clone())
+    })
+}
+
+/// A mistake of the program is a ValueError; what a job raised is raised as it was.
+fn explain(py: Python<'_>, error: StreamingError) -> PyErr {
+    match error {
+        StreamingError::Invalid(text) => PyValueError::new_err(text),
+        other => raise(py, other),
+    }
+}
