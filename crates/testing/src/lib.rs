@@ -1,0 +1,8 @@
+//! What only tests need: checks of the project's own structure, and servers started in one process for tests that cross crates.
+//!
+//! Nobody imports this crate. Tests that cross crates live in its `tests/` folder; tests of the binary live beside the binary.
+//!
+//! # Layout
+//! - [`house`]: the repository as the structure tests see it
+
+pub mod house;
