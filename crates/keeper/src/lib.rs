@@ -52,5 +52,5 @@ mod watch;
 
 pub use config::KeeperConfig;
 pub use error::KeeperError;
-pub use server::Keeper;
+pub use server::{Keeper, LOCK_FILE};
 pub use status::KeeperStatus;

@@ -23,6 +23,9 @@ use crate::status::{Gauges, KeeperStatus};
 /// Pause after `accept` failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// File in the data directory that a running keeper holds locked, with its process id in it.
+pub const LOCK_FILE: &str = "keeper.lock";
+
 /// How long connections may take to send their last replies when the keeper stops.
 const STOP_TIME_MAX: Duration = Duration::from_millis(500);
 
@@ -171,7 +174,7 @@ fn prepare_directory(disk: Disk, directory: &Path) -> Result<runtime::disk::File
     let data = directory.join(DATA_FOLDER);
     disk.create_dir_all(&data).map_err(KeeperError::io("create the directory", &data))?;
     disk.sync_dir(directory).map_err(KeeperError::io("sync the directory", directory))?;
-    let path = directory.join("keeper.lock");
+    let path = directory.join(LOCK_FILE);
     let lock = disk.try_lock(&path).map_err(KeeperError::io("lock", &path))?;
     lock.ok_or_else(|| KeeperError::Locked { dir: directory.to_owned(), holder: disk.lock_holder(&path) })
 }

@@ -1,2 +1,58 @@
-//! The `tidemill` binary.
-fn main() {}
+//! The `tidemill` program: a keeper, a broker and a streaming engine in one binary, and the tools that go with them.
+//!
+//! It is called in three ways: `tidemill` alone serves keeper and broker in one process; `tidemill TOOL ...` runs a tool; and a link or a
+//! script named like a tool (`kafka-topics.sh`) runs that tool.
+//!
+//! # Layout
+//! - [`tools`]: the table of all tools
+//! - [`failure`]: what a failed command says and its exit code
+//! - [`server`]: the keeper and broker processes, standalone, start and stop
+//! - [`layout`]: a folder shaped like the unpacked tarball
+//! - [`options`]: what the tools' command lines have in common
+
+mod connect;
+mod failure;
+mod layout;
+mod options;
+mod server;
+mod spark_submit;
+mod tools;
+mod topics;
+mod zookeeper_shell;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let called_as = arguments.first().map(String::as_str).unwrap_or_default();
+    let outcome = match tools::named_by_path(called_as) {
+        Some(tool) => (tool.run)(&arguments[1..]),
+        None => run_by_word(&arguments[1..]),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// `tidemill WORD ...`: a tool by its name; without a word, keeper and broker in one process.
+fn run_by_word(words: &[String]) -> Result<(), failure::Failure> {
+    match words.first().map(String::as_str) {
+        None => {
+            print!("{}", tools::help());
+            Ok(())
+        }
+        Some("-h" | "--help" | "help") => {
+            print!("{}", tools::help());
+            Ok(())
+        }
+        Some("-V" | "--version" | "version") => {
+            println!("tidemill {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        Some(word) => match tools::named(word) {
+            Some(tool) => (tool.run)(&words[1..]),
+            None => Err(tools::unknown(word)),
+        },
+    }
+}

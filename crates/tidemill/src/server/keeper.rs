@@ -1,0 +1,77 @@
+//! The keeper as a process of its own: `zookeeper-server-start [-daemon] zookeeper.properties`.
+
+use std::path::{Path, PathBuf};
+
+use keeper::{Keeper, KeeperConfig, KeeperError};
+use runtime::Clock;
+
+use super::signals::StopSignals;
+use super::{daemon, logging};
+use crate::connect;
+use crate::failure::Failure;
+
+const USAGE: &str = "USAGE: zookeeper-server-start.sh [-daemon] zookeeper.properties";
+/// What `zookeeper-server-stop` reads where no file is named.
+const DEFAULT_FILE: &str = "config/zookeeper.properties";
+
+/// Runs a keeper until a signal ends it.
+pub fn start(words: &[String]) -> Result<(), Failure> {
+    let file = match words {
+        [flag, rest @ ..] if flag == "-daemon" => return daemon::start("zookeeper-server-start", rest),
+        [flag] if flag == "--help" || flag == "-h" => {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        [file] => PathBuf::from(file),
+        _ => return Err(Failure::usage(USAGE).help(format!("zookeeper-server-start.sh {DEFAULT_FILE}"))),
+    };
+    logging::start("info");
+    let config = KeeperConfig::from_properties(&file)?;
+    let folder = config.data_dir.clone();
+    let started = Clock::real().now();
+    connect::block_on(async {
+        let mut signals = StopSignals::listen()?;
+        let keeper = Keeper::start(config)?;
+        let took = Clock::real().now() - started;
+        let port = keeper.local_addr().port();
+        let folder = absolute(&folder);
+        eprintln!(
+            "tidemill keeper {}  clientPort {port}  dataDir {folder}  ready in {} ms",
+            env!("CARGO_PKG_VERSION"),
+            took.as_millis()
+        );
+        eprintln!("keep this window open (Ctrl-C stops it)");
+        tokio::select! {
+            biased;
+            () = signals.first() => signals.second_ends_at_once(),
+            () = keeper.ended() => {}
+        }
+        Ok(keeper.shutdown().await?)
+    })
+}
+
+/// Stops the keeper that holds the data directory of the properties file.
+pub fn stop(words: &[String]) -> Result<(), Failure> {
+    let file = words.first().map_or(DEFAULT_FILE, String::as_str);
+    let config = KeeperConfig::from_properties(Path::new(file))?;
+    daemon::stop("zookeeper server", &config.data_dir.join(keeper::LOCK_FILE))
+}
+
+/// A path as people can find it again, whatever folder they stand in.
+pub fn absolute(path: &Path) -> String {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string()
+}
+
+impl From<KeeperError> for Failure {
+    fn from(error: KeeperError) -> Failure {
+        let failure = Failure::new(&error);
+        let failure = match error.cause() {
+            Some(cause) => failure.cause(cause),
+            None => failure,
+        };
+        match error.help() {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The table of all tools: their names, what they are for, and the functions that run them.
+//!
+//! A tool is found by its name, with or without `.sh`, as the first word after `tidemill` or as the name of a link to the program.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::failure::Failure;
+use crate::{layout, server, spark_submit, topics, zookeeper_shell};
+
+/// One command of the program.
+pub struct Tool {
+    /// Its name, as in `bin/` but without `.sh`.
+    pub name: &'static str,
+    /// One line for `--help`.
+    pub about: &'static str,
+    /// Runs it with the words after its name.
+    pub run: fn(&[String]) -> Result<(), Failure>,
+}
+
+/// Every tool, in the order of the help text.
+pub const TOOLS: &[Tool] = &[
+    Tool { name: "layout", about: "write a folder shaped like the unpacked Kafka tarball", run: layout::run },
+    Tool { name: "zookeeper-server-start", about: "the keeper", run: server::keeper::start },
+    Tool { name: "zookeeper-server-stop", about: "stop the keeper of this folder", run: server::keeper::stop },
+    Tool { name: "kafka-topics", about: "create, list, describe, alter and delete topics", run: topics::run },
+    Tool { name: "zookeeper-shell", about: "look at a ZooKeeper tree and change it", run: zookeeper_shell::run },
+    Tool { name: "spark-submit", about: "run a PySpark streaming script", run: spark_submit::run },
+];
+
+/// The tool of this name.
+pub fn named(word: &str) -> Option<&'static Tool> {
+    let name = word.strip_suffix(".sh").unwrap_or(word);
+    TOOLS.iter().find(|tool| tool.name == name)
+}
+
+/// The tool that a path (`argv[0]`) is named after; `None` for `tidemill` itself.
+pub fn named_by_path(path: &str) -> Option<&'static Tool> {
+    named(Path::new(path).file_name()?.to_str()?)
+}
+
+/// What `tidemill --help` prints.
+pub fn help() -> String {
+    let mut text = String::from(
+        "tidemill: a Kafka broker, a ZooKeeper and a Spark Streaming engine in one program\n\n\
+         Usage: tidemill [TOOL] [OPTIONS]\n\n\
+         Without a tool: keeper on 2181 and broker on 9092 in one process.\n\nTools:\n",
+    );
+    for tool in TOOLS {
+        let _ = writeln!(text, "  {:<32} {}", tool.name, tool.about);
+    }
+    text.push_str(
+        "\n`tidemill TOOL --help` says more. The same tools stand in bin/ under the names of Kafka's scripts.\n",
+    );
+    text
+}
+
+/// What is said for a word that names no tool.
+pub fn unknown(word: &str) -> Failure {
+    let failure = Failure::usage(format!("tidemill has no tool named {word}"));
+    match TOOLS.iter().map(|tool| (distance(tool.name, word), tool.name)).min() {
+        Some((distance, name)) if distance <= 3 => failure.help(format!("tidemill {name}")),
+        _ => failure.help("tidemill --help"),
+    }
+}
+
+/// Edits between two words (Levenshtein), for "did you mean".
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_found_by_name_script_and_path() {
+        assert_eq!(named("kafka-topics").unwrap().name, "kafka-topics");
+        assert_eq!(named_by_path("./bin/zookeeper-server-start.sh").unwrap().name, "zookeeper-server-start");
+        assert!(named_by_path("/usr/bin/tidemill").is_none());
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TOOLS.len());
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (a, b, expected) in [("", "", 0), ("a", "", 1), ("layout", "layuot", 2), ("wordsender", "wordsendr", 1)] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `kafka-topics`: create, list, describe, alter and delete topics (Kafka: `kafka.admin.TopicCommand`).
+//!
+//! With `--zookeeper` it reads and writes Kafka's znodes and speaks as 0.9.0.1 did; with `--bootstrap-server` it asks the brokers and speaks as 3.9 does.
+//!
+//! # Layout
+//! - [`assignment`]: which brokers hold which partition
+//! - [`names`]: which names a topic may have
+//! - [`zookeeper`]: the form of 0.9
+
+mod assignment;
+mod names;
+mod zookeeper;
+
+use clap::Parser;
+
+use crate::failure::Failure;
+use crate::{connect, options};
+
+/// Create, list, describe, alter or delete topics.
+#[derive(Debug, Parser)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Options {
+    /// The ZooKeeper of the brokers: host:port[,host:port][/chroot]
+    #[arg(long, value_name = "HOSTS")]
+    zookeeper: Option<String>,
+    /// The brokers to ask: host:port[,host:port]
+    #[arg(long, visible_alias = "broker-list", value_name = "HOSTS")]
+    bootstrap_server: Option<String>,
+    /// Properties for the connection to the brokers
+    #[arg(long, value_name = "FILE")]
+    command_config: Option<String>,
+    /// List all topics
+    #[arg(long)]
+    list: bool,
+    /// Create a topic
+    #[arg(long)]
+    create: bool,
+    /// Say how a topic's partitions are placed
+    #[arg(long)]
+    describe: bool,
+    /// Change the number of partitions, or (with --zookeeper) the configuration
+    #[arg(long)]
+    alter: bool,
+    /// Delete a topic
+    #[arg(long)]
+    delete: bool,
+    /// The topic; for all but --create also a regular expression
+    #[arg(long)]
+    topic: Option<String>,
+    /// Id of the topic, for --describe
+    #[arg(long)]
+    topic_id: Option<String>,
+    /// Number of partitions
+    #[arg(long)]
+    partitions: Option<i32>,
+    /// Number of replicas of each partition
+    #[arg(long)]
+    replication_factor: Option<i16>,
+    /// Brokers by hand: 0:1,1:2 places partition 0 on 0 and 1, partition 1 on 1 and 2
+    #[arg(long, value_name = "0:1,1:2")]
+    replica_assignment: Option<String>,
+    /// A topic configuration, once for each
+    #[arg(long, value_name = "NAME=VALUE")]
+    config: Vec<String>,
+    /// A topic configuration to take away (--alter)
+    #[arg(long, value_name = "NAME")]
+    delete_config: Vec<String>,
+    /// Only partitions with replicas out of sync
+    #[arg(long)]
+    under_replicated_partitions: bool,
+    /// Only partitions without a leader
+    #[arg(long)]
+    unavailable_partitions: bool,
+    /// Only partitions with fewer replicas in sync than min.insync.replicas
+    #[arg(long)]
+    under_min_isr_partitions: bool,
+    /// Only partitions with just as many replicas in sync as min.insync.replicas
+    #[arg(long)]
+    at_min_isr_partitions: bool,
+    /// Only topics with a configuration of their own
+    #[arg(long)]
+    topics_with_overrides: bool,
+    /// Do nothing where the topic is not there
+    #[arg(long)]
+    if_exists: bool,
+    /// Do nothing where the topic is there
+    #[arg(long)]
+    if_not_exists: bool,
+    /// Leave out Kafka's own topics
+    #[arg(long)]
+    exclude_internal: bool,
+    /// Ask for nothing
+    #[arg(long)]
+    force: bool,
+    /// Accepted for scripts that disable it
+    #[arg(long)]
+    disable_rack_aware: bool,
+    /// Print this help
+    #[arg(long, short = 'h', action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// Runs the tool.
+pub fn run(words: &[String]) -> Result<(), Failure> {
+    let options: Options = options::parse("kafka-topics", words)?;
+    let actions = [options.list, options.create, options.describe, options.alter, options.delete];
+    if actions.iter().filter(|chosen| **chosen).count() != 1 {
+        return Err(usage(
+            "Command must include exactly one action: --list, --describe, --create, --alter or --delete",
+        ));
+    }
+    if (options.create || options.delete || options.alter) && options.topic.is_none() {
+        return Err(usage("Missing required argument \"[topic]\""));
+    }
+    if options.create && options.topic.as_deref().is_some_and(names::could_collide) {
+        eprintln!(
+            "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. \
+             To avoid issues it is best to use either, but not both."
+        );
+    }
+    let done = match (options.zookeeper.clone(), options.bootstrap_server.clone()) {
+        (Some(_), Some(_)) => {
+            return Err(usage("Option \"[zookeeper]\" can't be used with option \"[bootstrap-server]\""));
+        }
+        (None, None) => {
+            return Err(usage("Missing required argument \"[bootstrap-server]\"")
+                .cause("say where the brokers are, or with --zookeeper where their ZooKeeper is")
+                .help("kafka-topics.sh --list --bootstrap-server localhost:9092"));
+        }
+        (Some(hosts), None) => connect::block_on(zookeeper::run(&options, &hosts)),
+        (None, Some(_)) => {
+            return Err(Failure::new("--bootstrap-server is not served yet")
+                .help("kafka-topics.sh --zookeeper localhost:2181 ..."));
+        }
+    };
+    done.map_err(|failure| failure.behind("Error while executing topic command : "))
+}
+
+fn usage(what: &str) -> Failure {
+    Failure::verbatim(what).help("kafka-topics.sh --help")
+}
+
+/// `name=value` pairs of `--config`.
+fn parse_configs(options: &Options) -> Result<Vec<(String, String)>, Failure> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        None => Err(Failure::verbatim(
+            "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".",
+        )),
+    };
+    options.config.iter().map(pair).collect()
+}
+
+/// The topics of `all` that `--topic` names: by name, or as a regular expression for the whole name. Sorted.
+fn chosen(options: &Options, mut all: Vec<String>) -> Result<Vec<String>, Failure> {
+    all.sort();
+    if let Some(topic) = &options.topic {
+        let pattern = regex::Regex::new(&format!("^(?:{topic})$"))
+            .map_err(|error| Failure::verbatim(format!("{topic} is an invalid regex.")).cause(error))?;
+        all.retain(|name| name == topic || pattern.is_match(name));
+    }
+    if options.exclude_internal {
+        all.retain(|name| !names::is_internal(name));
+    }
+    Ok(all)
+}
+
+/// Comma-separated ids, as every form prints replicas.
+fn id_list(ids: &[i32]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
