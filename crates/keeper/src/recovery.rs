@@ -235,3 +235,6 @@ fn plausible(bytes: &Bytes, at: usize, missing: i64) -> bool {
 fn number(bytes: &[u8], at: usize, count: usize) -> u64 {
     bytes[at..at + count].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
 
+use crate::state::LeaderAndIsr;
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -13,6 +15,9 @@ pub enum Effect {
     ProposeIsr(IsrProposal),
     /// Read the state znode again and report with [`crate::Partition::on_state`].
     RereadState,
+    /// Write this state, which differs from the current one by its leader epoch, by compare-and-set on its `partition_epoch`, and report with
+    /// [`crate::Partition::on_state`]: this replica started unclean and must not lead on in the epoch it led in before.
+    RaiseLeaderEpoch(LeaderAndIsr),
     /// Lead: enter the epoch into the leader epoch cache, stop fetching, fail nothing.
     BecomeLeader {
         /// The new epoch.

@@ -74,6 +74,12 @@ fn with_leader(state: &LeaderAndIsr, leader: BrokerId, rules: &Rules<'_>) -> Lea
     next
 }
 
+/// The same leader in a new epoch: what an unclean start of the leader calls for.
+#[must_use]
+pub fn raise_epoch(state: &LeaderAndIsr) -> LeaderAndIsr {
+    LeaderAndIsr { leader_epoch: LeaderEpoch(state.leader_epoch.0 + 1), ..state.clone() }
+}
+
 /// Takes brokers that are gone out of the ISR, keeps the ELR, and elects a new leader if the old one is among them. `unclean_shutdown` names those that came back
 /// without having shut down in order: a power loss may have cost them records, so they leave the ELR too. `None` when nothing changes.
 #[must_use]

@@ -28,5 +28,5 @@ pub mod state;
 pub use effect::{Effect, Effects, IsrProposal, IsrUpdate};
 pub use epochs::{EpochCache, EpochEnd, Truncation};
 pub use error::ReplicationError;
-pub use partition::{AckState, FlushBeforeAck, FollowerFetch, Partition, PartitionConfig, Role};
+pub use partition::{AckState, FlushBeforeAck, FollowerFetch, OpenedLog, Partition, PartitionConfig, Role};
 pub use state::{BrokerEpoch, LeaderAndIsr, LeaderRecoveryState, LiveBrokers};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
 
 use crate::effect::{Effect, Effects, IsrUpdate};
+use crate::election::raise_epoch;
 use crate::error::ReplicationError;
 use crate::leader::Leadership;
 use crate::state::{BrokerEpoch, LeaderAndIsr, LiveBrokers};
@@ -72,6 +73,20 @@ pub struct FollowerFetch {
     pub log_start: Option<Offset>,
 }
 
+/// What the log on disk was like when it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedLog {
+    /// Where it ends.
+    pub log_end: Offset,
+    /// Everything before it is known to be on disk. After a crash of the process that may be less than the log holds.
+    pub durable: Offset,
+    /// The checkpointed high watermark.
+    pub high_watermark: Offset,
+    /// The broker shut down in order. After an unclean start part of what was written in the last epoch may be gone, so leading in it once more could put
+    /// other records under the same epoch and offset, which no truncation by epoch would ever find: the replica asks for a new epoch instead.
+    pub clean: bool,
+}
+
 /// Whether an acks=all request can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AckState {
@@ -99,22 +114,18 @@ pub struct Partition {
     leader_epoch: LeaderEpoch,
     /// Version of the state znode that was obeyed last; -1 before the first.
     partition_epoch: i32,
+    clean: bool,
+    /// Epochs up to this one it must not lead in: they began before an unclean start.
+    refused_epoch: LeaderEpoch,
     log_end: Offset,
     durable: Offset,
     high_watermark: Offset,
 }
 
 impl Partition {
-    /// A replica on broker `local` whose log, just opened, ends at `log_end`; `high_watermark` is the checkpointed one. Offline until
-    /// [`Partition::on_state`] is called. What is in the log at that time counts as durable: recovery has read it from disk.
+    /// The replica on broker `local`, offline until [`Partition::on_state`] is called.
     #[must_use]
-    pub fn new(
-        local: BrokerId,
-        assignment: Vec<BrokerId>,
-        config: PartitionConfig,
-        log_end: Offset,
-        high_watermark: Offset,
-    ) -> Partition {
+    pub fn new(local: BrokerId, assignment: Vec<BrokerId>, config: PartitionConfig, log: OpenedLog) -> Partition {
         Partition {
             local,
             assignment,
@@ -123,9 +134,11 @@ impl Partition {
             role: Role::Offline,
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: -1,
-            log_end,
-            durable: log_end,
-            high_watermark: high_watermark.max(Offset::ZERO).min(log_end),
+            clean: log.clean,
+            refused_epoch: LeaderEpoch::NONE,
+            log_end: log.log_end,
+            durable: log.durable.min(log.log_end),
+            high_watermark: log.high_watermark.max(Offset::ZERO).min(log.log_end),
         }
     }
 
@@ -261,11 +274,20 @@ impl Partition {
         AckState::Ok
     }
 
-    /// Obeys the state znode: called when the metadata image changes and after [`Effect::RereadState`]. A version older than the last one obeyed, and an
+    /// Obeys the state znode: called when the metadata image changes and after [`Effect::RereadState`]; the first time with what was read after this broker
+    /// registered, so that no election before its start is taken for a later one. A version older than the last one obeyed, and an
     /// epoch older than ours, are ignored, and so is a store that hands an epoch to two leaders.
     pub fn on_state(&mut self, state: &LeaderAndIsr, now_ms: i64) -> Effects {
         let mut effects = Effects::NONE;
         if state.partition_epoch < self.partition_epoch || state.leader_epoch < self.leader_epoch {
+            return effects;
+        }
+        if self.partition_epoch < 0 && !self.clean {
+            self.refused_epoch = state.leader_epoch;
+        }
+        if state.leader == self.local && state.leader_epoch <= self.refused_epoch {
+            self.partition_epoch = state.partition_epoch;
+            effects.push(Effect::RaiseLeaderEpoch(raise_epoch(state)));
             return effects;
         }
         let same_epoch = state.leader_epoch == self.leader_epoch;

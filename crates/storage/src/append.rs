@@ -89,8 +89,7 @@ impl Log {
             }
         }
 
-        let mut state = self.state.lock();
-        self.check_open()?;
+        let mut state = self.lock_state()?;
         let first_offset = self.log_end_offset();
         let mut next = first_offset;
         for (header, range) in &mut parsed {
@@ -155,8 +154,7 @@ impl Log {
             entries.push(entry);
         }
         let (Some(first), Some(last)) = (entries.first().copied(), entries.last().copied()) else { return Ok(None) };
-        let mut state = self.state.lock();
-        self.check_open()?;
+        let mut state = self.lock_state()?;
         if first.base_offset < self.log_end_offset().0 {
             return Err(AppendError::OffsetsDoNotContinue {
                 partition: self.partition().clone(),
@@ -260,7 +258,7 @@ impl Log {
                 self.epochs.write().assign(epoch.0, entry.base_offset)?;
             }
         }
-        active.append(bytes, &added, config)?;
+        active.append(bytes, entries, config)?;
         for (entry, marker) in entries.iter().zip(markers) {
             match &entry.batch {
                 Some(batch) => state.producers.note(batch, marker),

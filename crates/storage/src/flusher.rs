@@ -32,7 +32,6 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     logs: VecDeque<Arc<Log>>,
-    busy: usize,
     stopped: bool,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
@@ -94,28 +93,31 @@ impl Flusher {
             }
             waiters.queued = true;
         }
-        self.shared.enqueue(log.clone());
+        self.shared.enqueue(log.clone(), false);
     }
 
     /// Serves those who wait and ends the threads. Later requests are refused.
     pub fn shutdown(&self) {
-        let threads = {
-            let mut queue = self.shared.queue.lock();
-            queue.stopped = true;
-            std::mem::take(&mut queue.threads)
-        };
-        self.shared.work.notify_all();
+        self.stop();
+        let threads = std::mem::take(&mut self.shared.queue.lock().threads);
         for thread in threads {
             // A thread that panicked has said so; nobody waits for what it would have returned.
             let _ = thread.join();
         }
     }
+
+    /// Refuses later requests; the threads end once those who wait are served. Unlike [`Flusher::shutdown`] it may be called from a callback.
+    pub fn stop(&self) {
+        self.shared.queue.lock().stopped = true;
+        self.shared.work.notify_all();
+    }
 }
 
 impl Shared {
-    fn enqueue(&self, log: Arc<Log>) {
+    fn enqueue(&self, log: Arc<Log>, from_worker: bool) {
         let mut queue = self.queue.lock();
-        if queue.stopped && queue.threads.is_empty() && queue.busy == 0 {
+        // A worker looks at the queue once more before it ends, so what it queues itself is served.
+        if queue.stopped && !from_worker {
             drop(queue);
             let partition = log.partition().clone();
             log.flush_waiters.answer_all(&Err(StorageError::Closed { partition }));
@@ -132,7 +134,6 @@ impl Shared {
                 let mut queue = self.queue.lock();
                 loop {
                     if let Some(log) = queue.logs.pop_front() {
-                        queue.busy += 1;
                         break log;
                     }
                     if queue.stopped {
@@ -143,9 +144,8 @@ impl Shared {
             };
             let result = log.flush();
             let again = log.flush_waiters.answer(&result);
-            self.queue.lock().busy -= 1;
             if again {
-                self.enqueue(log);
+                self.enqueue(log, true);
             }
         }
     }

@@ -12,6 +12,7 @@
 //! - [`checkpoints`], [`meta_properties`]: the small text files
 //! - [`recovery`]: from files to a log, after a clean shutdown or a crash
 //! - [`log_manager`]: all logs of a broker
+//! - [`dump`]: what `kafka-dump-log` shows
 //!
 //! # Invariants
 //! - A record that was reported durable is never dropped: damage below the recovery point refuses the log and leaves its files untouched.
@@ -22,6 +23,7 @@
 pub mod append;
 pub mod checkpoints;
 pub mod config;
+pub mod dump;
 pub mod entry;
 pub mod error;
 pub mod file_cache;

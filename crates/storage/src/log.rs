@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{OnceLock, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use protocol::types::{LeaderEpoch, Offset, TopicPartition, Uuid};
 use runtime::Clock;
 
@@ -54,6 +54,7 @@ pub struct Log {
     pub(crate) flush_waiters: FlushWaiters,
     pub(crate) flusher: OnceLock<Flusher>,
     closed: AtomicBool,
+    abandoned: AtomicBool,
 }
 
 /// What only the holder of the append lock touches.
@@ -120,6 +121,7 @@ impl Log {
             flush_waiters: FlushWaiters::default(),
             flusher: OnceLock::new(),
             closed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
         })
     }
 
@@ -240,8 +242,7 @@ impl Log {
     /// # Errors
     /// The log is closed or its directory offline.
     pub fn assign_epoch(&self, epoch: LeaderEpoch) -> Result<()> {
-        self.check_open()?;
-        let _state = self.state.lock();
+        let _state = self.lock_state()?;
         self.epochs.write().assign(epoch.0, self.log_end_offset().0)
     }
 
@@ -274,6 +275,13 @@ impl Log {
         self.dir.log_dir().check()
     }
 
+    /// The append lock, of a log that is open.
+    pub(crate) fn lock_state(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        self.check_open()?;
+        Ok(state)
+    }
+
     /// Brings everything appended so far to stable storage and gives the offset it reaches. Blocks; see [`Flusher`] for one sync for many.
     ///
     /// # Errors
@@ -281,6 +289,9 @@ impl Log {
     pub fn flush(&self) -> Result<Offset> {
         let _flush = self.flush_lock.lock();
         self.dir.log_dir().check()?;
+        if self.abandoned.load(Ordering::Acquire) {
+            return Err(StorageError::Closed { partition: self.partition.clone() });
+        }
         let up_to = self.log_end_offset();
         let from = self.durable_offset();
         let names_changed = self.names_changed.swap(false, Ordering::AcqRel);
@@ -317,7 +328,7 @@ impl Log {
     }
 
     /// Stops flushes while the log is cut below its durable offset.
-    pub(crate) fn lock_flushes(&self) -> parking_lot::MutexGuard<'_, ()> {
+    pub(crate) fn lock_flushes(&self) -> MutexGuard<'_, ()> {
         self.flush_lock.lock()
     }
 
@@ -385,7 +396,7 @@ impl Log {
         self.check_open()?;
         let config = self.config();
         {
-            let mut state = self.state.lock();
+            let mut state = self.lock_state()?;
             state.producers.expire(now_ms, config.producer_id_expiration_ms);
             self.remove_deleted(&mut state, now_ms)?;
         }
@@ -400,7 +411,7 @@ impl Log {
         if idle && !self.idle_work_done.swap(true, Ordering::Relaxed) {
             // Long written, so nearly free; and it bounds what a power cut can take from a log that nobody writes to.
             self.flush()?;
-            let mut state = self.state.lock();
+            let mut state = self.lock_state()?;
             let active = self.active();
             state.preallocation.release(&active)?;
             active.write_out_indexes()?;
@@ -458,7 +469,10 @@ impl Log {
 
     /// Refuses further use without writing anything: the directory is about to go.
     pub(crate) fn abandon(&self) {
+        // With both locks held nobody is at work on the files, and whoever comes later finds the log closed.
+        let _flush = self.flush_lock.lock();
         self.closed.store(true, Ordering::Release);
+        self.abandoned.store(true, Ordering::Release);
         let mut state = self.state.lock();
         state.preallocation.abandon();
         state.deleted.clear();

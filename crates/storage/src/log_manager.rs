@@ -46,6 +46,8 @@ pub struct LogManager {
 #[derive(Debug)]
 struct ManagedDir {
     log_dir: Arc<LogDir>,
+    /// What the last owner noted in the lock file.
+    previous_notes: Option<String>,
     /// Held from the start to the end of the shutdown; `None` where the directory could not be used.
     lock: Mutex<Option<FileLock>>,
     /// Text checkpoints as they are on disk.
@@ -138,15 +140,17 @@ impl LogManager {
         config: LogConfig,
     ) -> Result<Arc<Log>> {
         let topic_id = topic_id.filter(|id| *id != Uuid::ZERO);
-        let existing = self.get(partition);
+        let mut existing = self.get(partition);
+        let mut changes = None;
+        if existing.is_none() {
+            changes = Some(self.changes.lock());
+            existing = self.get(partition);
+        }
         if let Some(log) = existing {
+            drop(changes);
             if let Some(id) = topic_id {
                 log.assign_topic_id(id)?;
             }
-            return Ok(log);
-        }
-        let _changes = self.changes.lock();
-        if let Some(log) = self.get(partition) {
             return Ok(log);
         }
         if let Some(offline) = self.offline.read().get(partition) {
@@ -330,6 +334,12 @@ impl LogManager {
         Ok(())
     }
 
+    /// What the last owner of a directory noted by [`LogManager::write_lock_notes`], first found first.
+    #[must_use]
+    pub fn previous_lock_notes(&self) -> Option<&str> {
+        self.dirs.iter().find_map(|dir| dir.previous_notes.as_deref())
+    }
+
     /// Removes segments that retention no longer wants, in every log. Gives how many went. Errors are logged and do not stop the others.
     pub fn run_retention(&self, now_ms: i64) -> usize {
         self.for_each_log("retention", |log| log.run_retention(now_ms)).into_iter().sum()
@@ -486,7 +496,7 @@ impl LogManager {
 
 impl Drop for LogManager {
     fn drop(&mut self) {
-        self.flusher.shutdown();
+        self.flusher.stop();
     }
 }
 

@@ -18,9 +18,8 @@ impl Log {
     /// # Errors
     /// What the file system says; after a failed write the directory is offline.
     pub fn run_retention(&self, now_ms: i64) -> Result<usize> {
-        self.check_open()?;
         let config = self.config();
-        let mut state = self.state.lock();
+        let mut state = self.lock_state()?;
         let mut deleted = 0;
         if config.delete && config.retention_ms >= 0 {
             deleted += self.delete_oldest(&mut state, now_ms, |segment, _| {
@@ -56,7 +55,7 @@ impl Log {
                 log_end: self.log_end_offset(),
             });
         }
-        let mut state = self.state.lock();
+        let mut state = self.lock_state()?;
         self.raise_log_start(offset.0)?;
         let log_start = self.log_start_offset().0;
         self.delete_oldest(&mut state, self.clock.now_ms(), |_, next| next.is_some_and(|next| next <= log_start))?;
@@ -68,8 +67,7 @@ impl Log {
     /// # Errors
     /// What the file system says.
     pub fn follow_log_start(&self, offset: Offset) -> Result<()> {
-        self.check_open()?;
-        let mut state = self.state.lock();
+        let mut state = self.lock_state()?;
         let bounded = offset.0.min(self.log_end_offset().0);
         self.raise_log_start(bounded)?;
         let log_start = self.log_start_offset().0;

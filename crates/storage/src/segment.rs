@@ -248,11 +248,11 @@ impl Segment {
         Ok(first)
     }
 
-    /// Writes whole entries at the end, into the page cache. The caller holds the log's lock. After an error the segment is as it was.
+    /// Writes whole entries at the end, into the page cache; `bytes` is all of `entries` and nothing else. The caller holds the log's lock. After an error the segment is as it was.
     ///
     /// # Errors
     /// [`StorageError::NoSpace`]; anything else took the directory offline.
-    pub fn append(&self, bytes: &[u8], added: &Added, config: &LogConfig) -> Result<()> {
+    pub fn append(&self, bytes: &[u8], entries: &[Entry], config: &LogConfig) -> Result<()> {
         let before = self.end();
         let failed = |action, error| self.dir.log_dir().write_failed(action, &self.log.path(), error);
         let file = self.log.pin().map_err(|error| failed("open segment", error))?;
@@ -265,24 +265,27 @@ impl Segment {
             return Err(error);
         }
         let mut end = before;
-        end.note_timestamps(added);
-        if end.bytes_since_index > u64::from(config.index_interval_bytes) {
-            // A full disk must not fail an append whose bytes are written: the index stays without this entry.
-            let indexed = self
-                .offset_index
-                .append(added.last_offset, before.size as u32)
-                .and_then(|()| self.time_index.maybe_append(end.max_timestamp, end.offset_of_max_timestamp));
-            match indexed {
-                Err(error) if error.kind() != io::ErrorKind::StorageFull => {
-                    return Err(failed("write index of", error));
+        for entry in entries {
+            end.note_timestamps(&Added::from(entry));
+            if end.bytes_since_index > u64::from(config.index_interval_bytes) {
+                // Each index entry names the batch that begins at its position, as `kafka-dump-log` demands. A full disk must not fail an
+                // append whose bytes are written: the index stays without this entry.
+                let indexed = self
+                    .offset_index
+                    .append(entry.last_offset, end.size as u32)
+                    .and_then(|()| self.time_index.maybe_append(end.max_timestamp, end.offset_of_max_timestamp));
+                match indexed {
+                    Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+                        return Err(failed("write index of", error));
+                    }
+                    _ => {}
                 }
-                _ => {}
+                end.bytes_since_index = 0;
             }
-            end.bytes_since_index = 0;
+            end.bytes_since_index += u64::from(entry.size);
+            end.size += u64::from(entry.size);
+            end.next_offset = entry.next_offset();
         }
-        end.bytes_since_index += bytes.len() as u64;
-        end.size += bytes.len() as u64;
-        end.next_offset = added.last_offset + 1;
         *self.end.lock() = end;
         Ok(())
     }

@@ -29,7 +29,7 @@ impl Log {
         }
         self.dir.log_dir().lower_recovery_point(self.partition(), offset.0)?;
         let _flush = self.lock_flushes();
-        let mut state = self.state.lock();
+        let mut state = self.lock_state()?;
         let now_ms = self.clock.now_ms();
         let active = self.active();
         state.preallocation.release(&active)?;
@@ -59,7 +59,7 @@ impl Log {
         self.check_open()?;
         self.dir.log_dir().lower_recovery_point(self.partition(), 0)?;
         let _flush = self.lock_flushes();
-        let mut state = self.state.lock();
+        let mut state = self.lock_state()?;
         let now_ms = self.clock.now_ms();
         let active = self.active();
         state.preallocation.release(&active)?;

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`time`]: batch times
+//! - [`text`]: strings that share their block
 //! - [`error`]: how failures travel
 //! - [`rdd`]: partitioned collections
 //! - [`scheduler`]: stages and tasks
@@ -38,6 +39,7 @@ pub mod listener;
 pub mod rdd;
 pub mod scheduler;
 pub mod sources;
+pub mod text;
 pub mod time;
 
 pub use context::{StreamingContext, StreamingContextState};
@@ -48,6 +50,7 @@ pub use listener::StreamingListener;
 pub use rdd::{Data, Key, Rdd};
 pub use scheduler::SparkContext;
 pub use sources::queue::RddQueue;
+pub use text::Text;
 pub use time::{Millis, Time};
 
 #[cfg(test)]

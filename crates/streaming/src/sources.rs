@@ -2,10 +2,14 @@
 //!
 //! # Layout
 //! - [`queue`]: RDDs that the program made beforehand
+//! - [`socket`]: lines from a TCP server
+//! - [`files`]: new files of a directory
 //! - [`kafka`]: topics of a broker
 
+pub mod files;
 pub mod kafka;
 pub mod queue;
+pub mod socket;
 
 use std::sync::Arc;
 

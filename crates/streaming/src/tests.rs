@@ -1,6 +1,7 @@
 //! Whole programs on a manual clock: input batches in, output batches out. No test sleeps.
 
 mod basic_operations;
+mod inputs;
 mod lifecycle;
 mod windows;
 
@@ -26,8 +27,11 @@ pub(crate) type Seen<T> = Arc<Mutex<Vec<T>>>;
 
 impl Program {
     pub(crate) fn new() -> Program {
+        Program::at(ManualClock::new())
+    }
+
+    pub(crate) fn at(clock: ManualClock) -> Program {
         let sc = SparkContext::new("local[2]", "test").unwrap();
-        let clock = ManualClock::new();
         let ssc = StreamingContext::with_clock(&sc, BATCH, BatchClock::Manual(clock.clone())).unwrap();
         Program { ssc, clock, batches: 0 }
     }

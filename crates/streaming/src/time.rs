@@ -74,7 +74,7 @@ impl Millis {
     /// Names the span where it is neither.
     pub fn from_duration(duration: Duration) -> Result<Millis, StreamingError> {
         let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        if ms < 1 || ms == i64::MAX || duration.subsec_nanos() % 1_000_000 != 0 {
+        if ms < 1 || ms == i64::MAX || !duration.subsec_nanos().is_multiple_of(1_000_000) {
             return Err(StreamingError::invalid(format!(
                 "a duration of {duration:?} is not a whole, positive number of milliseconds"
             )));

@@ -143,11 +143,6 @@ records! {
         /// A number of [`super::OpCode`]; kept raw, because clients may send anything.
         op: i32,
     }
-    /// Who an ACL entry means, or who a connection is.
-    Id {
-        scheme: String,
-        id: String,
-    }
     /// One entry of an access control list.
     Acl {
         /// Bits of [`perms`].
@@ -339,6 +334,24 @@ records! {
     }
     SaslResponse {
         token: Option<Bytes>,
+    }
+}
+
+/// Who an ACL entry means, or who a connection is. A null id, which kazoo sends for an empty one, reads as empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Id {
+    pub scheme: String,
+    pub id: String,
+}
+
+impl Record for Id {
+    const MIN_BYTES: usize = 8;
+    fn read(reader: &mut Reader) -> Result<Id, JuteError> {
+        Ok(Id { scheme: reader.read()?, id: reader.read::<Option<String>>()?.unwrap_or_default() })
+    }
+    fn write(&self, out: &mut BytesMut) {
+        self.scheme.write(out);
+        self.id.write(out);
     }
 }
 

@@ -133,6 +133,12 @@ fn hostile_lengths_are_refused_before_memory_is_taken() {
 }
 
 #[test]
+fn an_acl_id_may_be_null() {
+    let auth = Acl { perms: 31, id: Id { scheme: "auth".into(), id: String::new() } };
+    assert_eq!(Acl::from_body(hex("0000001f 00000004 61757468 ffffffff")), Ok(auth));
+}
+
+#[test]
 fn frames_carry_their_length_and_obey_the_limit() {
     let mut out = BytesMut::from(&b"before"[..]);
     frame(&mut out, |out| "ab".to_owned().write(out));

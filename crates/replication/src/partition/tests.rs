@@ -20,10 +20,15 @@ fn state(leader: i32, epoch: i32, version: i32, isr: &[i32]) -> LeaderAndIsr {
     }
 }
 
+fn opened(log_end: i64, high_watermark: i64) -> OpenedLog {
+    let (log_end, high_watermark) = (Offset(log_end), Offset(high_watermark));
+    OpenedLog { log_end, durable: log_end, high_watermark, clean: true }
+}
+
 /// Broker 1 leading in epoch 1, version 1, with `isr` out of `assignment`.
 fn leader(assignment: &[i32], isr: &[i32], min: usize, flush: FlushBeforeAck) -> Partition {
     let config = PartitionConfig { min_insync_replicas: min, replica_lag_time_ms_max: LAG, flush_before_ack: flush };
-    let mut partition = Partition::new(BrokerId(1), ids(assignment), config, Offset(0), Offset(0));
+    let mut partition = Partition::new(BrokerId(1), ids(assignment), config, opened(0, 0));
     let _ = partition.on_live_brokers(live(assignment), NOW);
     let effects = partition.on_state(&state(1, 1, 1, isr), NOW);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::BecomeLeader { .. })));
@@ -246,8 +251,7 @@ fn a_new_leader_commits_only_after_hearing_from_its_isr() {
         BrokerId(1),
         ids(&[1, 2]),
         PartitionConfig { min_insync_replicas: 2, ..PartitionConfig::default() },
-        Offset(10),
-        Offset(6),
+        opened(10, 6),
     );
     let _ = partition.on_live_brokers(live(&[1, 2]), NOW);
     let effects = partition.on_state(&state(1, 4, 9, &[2, 1]), NOW);
@@ -260,7 +264,7 @@ fn a_new_leader_commits_only_after_hearing_from_its_isr() {
 #[test]
 fn a_replica_that_does_not_reach_into_the_epoch_may_not_join() {
     let config = PartitionConfig::default();
-    let mut partition = Partition::new(BrokerId(1), ids(&[1, 2]), config, Offset(10), Offset(4));
+    let mut partition = Partition::new(BrokerId(1), ids(&[1, 2]), config, opened(10, 4));
     let _ = partition.on_live_brokers(live(&[1, 2, 3]), NOW);
     let _ = partition.on_assignment(ids(&[1, 2, 3]), NOW);
     let _ = partition.on_state(&state(1, 4, 9, &[1, 3]), NOW);
@@ -299,6 +303,18 @@ fn acks_survive_a_new_epoch_of_the_same_leader_only() {
 }
 
 #[test]
+fn an_unclean_start_leads_in_a_new_epoch_only() {
+    let unclean = OpenedLog { clean: false, ..opened(10, 6) };
+    let mut partition = Partition::new(BrokerId(1), ids(&[1]), PartitionConfig::default(), unclean);
+    let raised = Effect::RaiseLeaderEpoch(state(1, 5, 9, &[1]));
+    assert!(partition.on_state(&state(1, 4, 9, &[1]), NOW).iter().eq([&raised]));
+    assert!(!partition.is_leader());
+    let _ = partition.on_state(&state(1, 5, 10, &[1]), NOW);
+    assert!(partition.is_leader());
+    assert_eq!(partition.high_watermark(), Offset(10));
+}
+
+#[test]
 fn epochs_of_clients_are_compared() {
     let partition = leader(&[1], &[1], 1, FlushBeforeAck::Never);
     let check = |epoch: i32, code: i16| {
@@ -314,7 +330,7 @@ fn epochs_of_clients_are_compared() {
 #[test]
 fn a_follower_takes_its_high_watermark_from_the_leader() {
     let config = PartitionConfig { flush_before_ack: FlushBeforeAck::Always, ..PartitionConfig::default() };
-    let mut partition = Partition::new(BrokerId(2), ids(&[1, 2]), config, Offset(10), Offset(30));
+    let mut partition = Partition::new(BrokerId(2), ids(&[1, 2]), config, opened(10, 30));
     assert_eq!(partition.high_watermark(), Offset(10), "a checkpoint beyond the log is cut to it");
     assert!(!partition.on_truncate(Offset(10)));
     let _ = partition.on_state(&state(1, 1, 1, &[1, 2]), NOW);

@@ -39,6 +39,7 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
     let mut found = Found::default();
     for path in &config.dirs {
         let log_dir = Arc::new(LogDir::new(path.clone(), disk));
+        let previous_notes = previous_notes(&log_dir);
         let lock = match lock_and_claim(&log_dir, &config) {
             Ok(lock) => Some(lock),
             Err(error @ (StorageError::Io { .. } | StorageError::Checkpoint { .. })) => {
@@ -58,7 +59,7 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
                 }
             }
         }
-        dirs.push(ManagedDir { log_dir, lock: Mutex::new(lock), stored: Mutex::new(stored) });
+        dirs.push(ManagedDir { log_dir, previous_notes, lock: Mutex::new(lock), stored: Mutex::new(stored) });
     }
     if dirs.iter().all(|dir| dir.log_dir.check().is_err()) {
         return Err(report.offline_dirs.into_iter().next().map_or(StorageError::NoDirOnline, |(_, error)| error));
@@ -98,6 +99,15 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
     report.logs = manager.logs.read().len();
     report.elapsed_ms = clock.now_ms().saturating_sub(started_ms);
     Ok((manager, report))
+}
+
+/// The lock file after its first line, before it is locked and written anew.
+fn previous_notes(log_dir: &LogDir) -> Option<String> {
+    const LOCK_BYTES_MAX: u64 = 4096;
+    let bytes = log_dir.disk().read(&log_dir.path().join(LOCK_FILE), LOCK_BYTES_MAX).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (_, notes) = text.split_once('\n')?;
+    Some(notes.to_owned()).filter(|notes| !notes.is_empty())
 }
 
 fn lock_and_claim(log_dir: &LogDir, config: &LogManagerConfig) -> Result<FileLock> {

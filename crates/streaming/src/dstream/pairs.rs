@@ -8,6 +8,9 @@ use crate::error::{StreamingError, TaskError};
 use crate::rdd::pairs::{Grouped, Joined};
 use crate::rdd::{Data, Key, Rdd};
 
+/// An operator of two RDDs, with the number of partitions it makes.
+type Operator<K, V, W, U> = fn(&Rdd<(K, V)>, &Rdd<(K, W)>, usize) -> Rdd<U>;
+
 impl<K: Key, V: Data> DStream<(K, V)> {
     /// Each key of a batch with its values merged by an associative function.
     pub fn reduce_by_key(&self, merge: impl Fn(V, V) -> V + Send + Sync + 'static) -> DStream<(K, V)> {
@@ -117,6 +120,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
     ///
     /// # Errors
     /// See [`DStream::cogroup`].
+    #[allow(clippy::type_complexity, reason = "the type is the outer join's own shape")]
     pub fn full_outer_join<W: Data>(
         &self,
         other: &DStream<(K, W)>,
@@ -127,7 +131,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
     fn with<W: Data, U: Data>(
         &self,
         other: &DStream<(K, W)>,
-        operator: fn(&Rdd<(K, V)>, &Rdd<(K, W)>, usize) -> Rdd<U>,
+        operator: Operator<K, V, W, U>,
     ) -> Result<DStream<U>, StreamingError> {
         let partitions = self.default_parallelism();
         self.transform_with(other, move |left, right, _| Ok(operator(&left, &right, partitions)))

@@ -29,6 +29,12 @@ impl ManualClock {
         ManualClock::default()
     }
 
+    /// A clock that stands at this time, in milliseconds since 1970.
+    #[must_use]
+    pub fn at(ms: i64) -> ManualClock {
+        ManualClock(Arc::new((Mutex::new(ms), Condvar::new())))
+    }
+
     /// Moves the clock forward and wakes whoever waits for a time that has come.
     pub fn advance(&self, by: Duration) {
         let mut now = self.0.0.lock();
