@@ -1,6 +1,7 @@
 //! A ZooKeeper session as its users hold it: every operation, in the protocol's own words.
 //!
 //! ```no_run
+//! # use tidemill_client as client;
 //! # async fn example() -> Result<(), client::zookeeper::ZkError> {
 //! use client::zookeeper::{CreateMode, Session};
 //! use std::time::Duration;
@@ -668,6 +669,9 @@ impl Session {
 
     /// Watches a node, or with `PersistentRecursive` it and all below it, until the watch is dropped (ZooKeeper 3.6). An old server is found out on
     /// a connection of its own, once.
+    ///
+    /// Do not keep watches of different kinds on the same path in one session: servers before 3.9 let the recursive one swallow the others
+    /// (ZOOKEEPER-4466, seen on 3.8.0).
     ///
     /// # Errors
     /// [`ZkError::Unsupported`] with a server before 3.6.
