@@ -44,6 +44,12 @@ pub enum WriteHalf {
     Tcp(OwnedWriteHalf),
 }
 
+/// Name of this machine, as `hostname` prints it.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 impl Listener {
     /// Binds an address; port 0 takes a free one.
     ///
@@ -283,6 +289,11 @@ mod tests {
         assert_eq!(&received[..4], b"head");
         assert_eq!(&received[4..received.len() - 4], &contents[7..2_900_007]);
         assert_eq!(&received[received.len() - 4..], b"tail");
+    }
+
+    #[test]
+    fn this_machine_has_a_name() {
+        assert!(!host_name().is_empty());
     }
 
     #[tokio::test]

@@ -159,6 +159,11 @@ pub fn consumer_id(group: &str, consumer: &str) -> String {
     format!("{CONSUMERS}/{group}/ids/{consumer}")
 }
 
+/// The parent of all owners of a group.
+pub fn consumer_group_owners(group: &str) -> String {
+    format!("{CONSUMERS}/{group}/owners")
+}
+
 /// The parent of the owners of a topic's partitions. (Kafka's own comment says `owner`; its code says `owners`.)
 pub fn consumer_owners(group: &str, topic: &str) -> String {
     format!("{CONSUMERS}/{group}/owners/{topic}")

@@ -27,6 +27,8 @@ pub struct Endpoint {
 /// `/brokers/ids/N`, versions 1 to 5.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BrokerRegistration {
+    /// Version it was read in: 1 by brokers before 0.9, 2 before 0.10, which know no ApiVersions. What is written has the newest.
+    pub version: i32,
     /// Where it can be reached. Clients before 0.9 reach the first `PLAINTEXT` one.
     pub endpoints: Vec<Endpoint>,
     /// `broker.rack`.
@@ -58,7 +60,7 @@ impl BrokerRegistration {
     /// [`ZkError::BadZnode`] names the znode.
     pub fn parse(path: &str, data: &[u8]) -> Result<BrokerRegistration, ZkError> {
         let mut node = Object::parse(path, data)?;
-        let _version: i32 = node.need("version", int)?;
+        let version = node.need("version", int)?;
         let host: Option<String> = node.optional("host", text)?;
         let port: Option<i32> = node.optional("port", int)?;
         let jmx_port = node.optional("jmx_port", int)?.unwrap_or(-1);
@@ -80,7 +82,7 @@ impl BrokerRegistration {
                 vec![Endpoint { listener: plaintext(), security_protocol: plaintext(), host, port }]
             }
         };
-        Ok(BrokerRegistration { endpoints, rack, jmx_port, timestamp_ms, marker, extra: node.rest() })
+        Ok(BrokerRegistration { version, endpoints, rack, jmx_port, timestamp_ms, marker, extra: node.rest() })
     }
 
     /// The newest form that every client reads: version 5 where there are `features`, else 4, as Kafka 0.10.2 to 3.9 write it. `host` and `port` stay
