@@ -131,6 +131,7 @@ impl Owner {
         gauges: Arc<Gauges>,
     ) -> Result<Owner, KeeperError> {
         let durable_zxid = processor.zxid;
+        gauges.set(&processor, 0);
         Ok(Owner {
             processor,
             clock,

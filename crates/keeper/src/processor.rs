@@ -368,8 +368,8 @@ impl Processor {
             Ok(op) => op,
             Err(error) => return self.refuse_write(session, error),
         };
-        self.commit(session, vec![op.clone()]);
-        match self.written(write, &op) {
+        let ops = self.commit(session, vec![op]);
+        match self.written(write, &ops[0]) {
             MultiResult::Create(response) => response.write(&mut self.body),
             MultiResult::Create2(response) => response.write(&mut self.body),
             MultiResult::SetData(response) => response.write(&mut self.body),
@@ -441,8 +441,8 @@ impl Processor {
         }
     }
 
-    /// Applies changes that were prepared against this very tree, logs them and tells the watchers.
-    fn commit(&mut self, session: i64, ops: Vec<TxnOp>) {
+    /// Applies changes that were prepared against this very tree, logs them and tells the watchers. Gives the changes back.
+    fn commit(&mut self, session: i64, ops: Vec<TxnOp>) -> Vec<TxnOp> {
         let txn = Txn { zxid: self.zxid + 1, time_ms: self.clock.now_ms(), session, ops };
         self.log(&txn);
         for op in &txn.ops {
@@ -450,6 +450,7 @@ impl Processor {
                 self.announce(Some(change));
             }
         }
+        txn.ops
     }
 
     fn log(&mut self, txn: &Txn) {

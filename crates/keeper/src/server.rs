@@ -29,6 +29,9 @@ pub const LOCK_FILE: &str = "keeper.lock";
 /// How long connections may take to send their last replies when the keeper stops.
 const STOP_TIME_MAX: Duration = Duration::from_millis(500);
 
+/// How often the stopping keeper looks whether they have.
+const STOP_CHECK: Duration = Duration::from_millis(2);
+
 /// A running keeper. It serves on threads of its own, so it may be started from anywhere; dropping it stops it.
 #[derive(Debug)]
 pub struct Keeper {
@@ -140,13 +143,18 @@ fn serve(
         let (commands, messages) = mpsc::channel(config.global_outstanding_limit);
         let large_frames = Arc::new(Semaphore::new(LARGE_FRAME_BYTES_MAX));
         let shared = Arc::new(Shared { config, clock, commands, large_frames });
-        let accepting = spawn(accept(listener, shared));
+        let open = Arc::new(Mutex::new(Open::default()));
+        let accepting = spawn(accept(listener, shared, open.clone()));
         let _ = ready.send(address);
         let result = owner.run(messages, stop).await;
         accepting.abort();
+        // Connections still have their last replies to write; clients then close their side.
+        let deadline = clock.now() + STOP_TIME_MAX;
+        while clock.now() < deadline && open.lock().unwrap_or_else(PoisonError::into_inner).count > 0 {
+            clock.sleep(STOP_CHECK).await;
+        }
         result
     });
-    // Connections still have their last replies to write.
     runtime.shutdown_timeout(STOP_TIME_MAX);
     result
 }
@@ -186,8 +194,7 @@ struct Open {
     by_address: HashMap<IpAddr, usize>,
 }
 
-async fn accept(listener: Listener, shared: Arc<Shared>) {
-    let open = Arc::new(Mutex::new(Open::default()));
+async fn accept(listener: Listener, shared: Arc<Shared>, open: Arc<Mutex<Open>>) {
     for id in 1.. {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,

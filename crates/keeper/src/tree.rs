@@ -142,7 +142,7 @@ impl Tree {
     /// The tree of a server that has never been used.
     pub(crate) fn new() -> Tree {
         let mut tree = Tree::empty();
-        let (open, readable) = (tree.intern(Acl::open()), tree.intern(acl::world_readable()));
+        let (open, readable) = (tree.intern(&Acl::open()), tree.intern(&acl::world_readable()));
         for path in RESERVED {
             let acl = if path == "/zookeeper/config" { readable.clone() } else { open.clone() };
             let node = Node {
@@ -183,7 +183,7 @@ impl Tree {
     pub(crate) fn from_nodes(nodes: impl IntoIterator<Item = (Arc<str>, Node)>) -> Result<Tree, ApplyError> {
         let mut tree = Tree::empty();
         for (path, mut node) in nodes {
-            node.acl = tree.intern(node.acl.to_vec());
+            node.acl = tree.intern(&node.acl);
             if tree.nodes.contains_key(&path) {
                 return Err(refuse("two nodes of the path", &path));
             }
@@ -268,7 +268,7 @@ impl Tree {
                 let made = Node {
                     // A copy: the request's slice would keep the whole receive buffer alive.
                     data: data.as_ref().map(|data| Bytes::copy_from_slice(data)),
-                    acl: self.intern(acl.clone()),
+                    acl: self.intern(acl),
                     children: BTreeSet::new(),
                     czxid: zxid,
                     mzxid: zxid,
@@ -302,7 +302,7 @@ impl Tree {
                 Ok((undo, Some(Change::DataChanged { path, acl })))
             }
             TxnOp::SetAcl { path, acl, version } => {
-                let acl = self.intern(acl.clone());
+                let acl = self.intern(acl);
                 self.pass.preserve(&mut self.nodes, path);
                 let (path, node) = self.entry(path)?;
                 let undo = Undo::SetAcl {
@@ -439,8 +439,8 @@ impl Tree {
         Some((path, node))
     }
 
-    fn intern(&mut self, acl: Vec<Acl>) -> Arc<[Acl]> {
-        if let Some(known) = self.acls.get(acl.as_slice()) {
+    fn intern(&mut self, acl: &[Acl]) -> Arc<[Acl]> {
+        if let Some(known) = self.acls.get(acl) {
             return known.clone();
         }
         if self.acls.len() >= ACLS_BEFORE_SWEEP && self.acls.len() == self.acls.capacity() {

@@ -36,6 +36,8 @@ pub(crate) struct Watches {
     recursive: HashMap<Arc<str>, Vec<ConnectionId>>,
     /// Paths each connection watches in any table.
     by_connection: HashMap<ConnectionId, HashSet<Arc<str>>>,
+    /// Number of paths in all of these sets.
+    pairs: usize,
 }
 
 /// An event for one connection.
@@ -122,7 +124,9 @@ impl Watches {
 
     /// Drops all watches of a connection that is gone.
     pub(crate) fn remove_connection(&mut self, connection: ConnectionId) {
-        for path in self.by_connection.remove(&connection).into_iter().flatten() {
+        let paths = self.by_connection.remove(&connection).unwrap_or_default();
+        self.pairs -= paths.len();
+        for path in paths {
             drop_mode(&mut self.data, &path, connection, !0);
             drop_mode(&mut self.children, &path, connection, !0);
             drop_recursive(&mut self.recursive, &path, connection);
@@ -195,15 +199,14 @@ impl Watches {
 
     /// Number of (connection, path) pairs, of watched paths and of connections with watches.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
-        let pairs = self.by_connection.values().map(HashSet::len).sum();
         let paths: HashSet<&Arc<str>> =
             self.data.keys().chain(self.children.keys()).chain(self.recursive.keys()).collect();
-        (pairs, paths.len(), self.by_connection.len())
+        (self.pairs, paths.len(), self.by_connection.len())
     }
 
     /// Number of (connection, path) pairs.
     pub(crate) fn count(&self) -> usize {
-        self.by_connection.values().map(HashSet::len).sum()
+        self.pairs
     }
 
     /// Paths each connection watches, sorted, for `wchc` and `wchp`.
@@ -228,6 +231,7 @@ impl Watches {
             self.data.get_key_value(path).or_else(|| self.children.get_key_value(path)).map(|(path, _)| path.clone());
         let path: Arc<str> = known.unwrap_or_else(|| path.into());
         paths.insert(path.clone());
+        self.pairs += 1;
         Ok(path)
     }
 
@@ -236,7 +240,7 @@ impl Watches {
             return;
         }
         if let Some(paths) = self.by_connection.get_mut(&connection) {
-            paths.remove(path);
+            self.pairs -= usize::from(paths.remove(path));
             if paths.is_empty() {
                 self.by_connection.remove(&connection);
             }
