@@ -9,6 +9,8 @@
 //! - [`versions`]: which version of each request a broker understands
 //! - [`connection`]: one connection, pipelined and bounded
 //! - [`cluster`]: metadata, leaders, a connection to any broker
+//! - [`producer`]: batches per partition, retries, idempotence
+//! - [`consumer`]: assigned partitions, groups, offsets
 //!
 //! # Invariants
 //! - No bytes from a broker make it panic or allocate more than a configured limit.
@@ -18,15 +20,19 @@ mod backoff;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+pub mod consumer;
 pub mod error;
 #[cfg(test)]
 mod fake_broker;
+pub mod producer;
 pub mod versions;
 
-pub use cluster::{Cluster, CoordinatorKind, Lane, Metadata, Node, PartitionMetadata, TopicMetadata};
+pub use cluster::{Cluster, CoordinatorKind, Lane, Metadata, Node, PartitionMetadata, PrivateLane, TopicMetadata};
 pub use config::{
     Acks, ClientConfig, ConsumerConfig, HostPort, IsolationLevel, OffsetReset, ProducerConfig, Strategy, parse_servers,
 };
 pub use connection::Connection;
+pub use consumer::{Consumer, FetchedBlock, GroupConsumer, OffsetSpec, RangeReader};
 pub use error::{ClientError, Result};
+pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};
 pub use versions::{ApiVersions, OldBroker};

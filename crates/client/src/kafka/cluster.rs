@@ -12,6 +12,7 @@ mod pool;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -38,10 +39,30 @@ use super::error::{ClientError, Result, check_code_with};
 pub enum Lane {
     /// Metadata, offsets, admin requests and Produce.
     General,
-    /// Fetch.
+    /// Fetch by those who never wait for records to come.
     Fetch,
-    /// The group coordinator.
-    Coordinator,
+    /// A connection of one user's own; see [`Cluster::private_lane`].
+    Private(u64),
+}
+
+/// A [`Lane`] that nobody else uses. Its connections are closed when it is dropped.
+pub struct PrivateLane {
+    cluster: Cluster,
+    number: u64,
+}
+
+impl PrivateLane {
+    /// The lane.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::Private(self.number)
+    }
+}
+
+impl Drop for PrivateLane {
+    fn drop(&mut self) {
+        self.cluster.inner.pool.close_lane(self.lane());
+    }
 }
 
 /// What a coordinator coordinates.
@@ -66,6 +87,7 @@ struct Inner {
     metadata: RwLock<Arc<Metadata>>,
     /// Held by the one refresh under way.
     refreshing: Mutex<()>,
+    next_private_lane: AtomicU64,
 }
 
 /// Which topics a refresh asks for.
@@ -87,6 +109,7 @@ impl Cluster {
             pool: Pool::new(clock),
             metadata: RwLock::new(Arc::new(Metadata::empty(clock.now()))),
             refreshing: Mutex::new(()),
+            next_private_lane: AtomicU64::new(0),
             config,
             clock,
         };
@@ -152,6 +175,14 @@ impl Cluster {
         self.refresh(Wanted::Topics { names, create: false }, deadline).await
     }
 
+    /// [`Cluster::refresh_topics`], but the broker may create topics that do not exist (`auto.create.topics.enable`).
+    ///
+    /// # Errors
+    /// [`ClientError::NoBroker`] where none answers until `deadline`.
+    pub async fn refresh_topics_creating(&self, names: &[&str], deadline: Instant) -> Result<Arc<Metadata>> {
+        self.refresh(Wanted::Topics { names, create: true }, deadline).await
+    }
+
     /// Metadata of a topic, asked for until it is there and has leaders, at most until `deadline`. With `create` the broker may create it; a
     /// broker that does so says LEADER_NOT_AVAILABLE at first.
     ///
@@ -187,7 +218,8 @@ impl Cluster {
                 Err(error) => return Err(error),
             }
             if !self.pause(&mut backoff, deadline).await {
-                let waited_ms = whole_ms(clock.now().saturating_duration_since(started));
+                // The time that was allowed, which is what users look for; the pause that no longer fitted in counts.
+                let waited_ms = whole_ms(deadline.saturating_duration_since(started));
                 return Err(ClientError::TopicNotPresent { topic: name.to_string(), waited_ms, last });
             }
         }
@@ -219,6 +251,14 @@ impl Cluster {
             });
         };
         self.inner.pool.get(broker.0, lane, &node.address, &self.inner.config).await
+    }
+
+    /// A lane for a user whose requests a broker may hold back for long: members of a group that share a cluster must not share a connection,
+    /// or one's JoinGroup keeps the other's from being read.
+    #[must_use]
+    pub fn private_lane(&self) -> PrivateLane {
+        let number = self.inner.next_private_lane.fetch_add(1, Ordering::Relaxed);
+        PrivateLane { cluster: self.clone(), number }
     }
 
     /// A connection to whichever broker answers first: open ones, then those of the metadata, then the bootstrap servers.

@@ -91,7 +91,9 @@ pub struct ClientConfig {
     pub connection_setup_timeout: Duration,
     /// `api.version.request`: whether to ask a broker for its versions (librdkafka's name). Without it the fallback's table is used at once.
     pub api_version_request: bool,
-    /// `broker.version.fallback`: release assumed of a broker that closes the connection on ApiVersions (librdkafka's name).
+    /// `api.version.request.timeout.ms`: silence after which a broker counts as one without ApiVersions (librdkafka's name).
+    pub api_version_request_timeout: Duration,
+    /// `broker.version.fallback`: release assumed of a broker without ApiVersions (librdkafka's name).
     pub broker_version_fallback: OldBroker,
     /// Requests under way on one connection at most; further ones wait.
     pub in_flight_requests_max: usize,
@@ -115,6 +117,7 @@ impl ClientConfig {
             reconnect_backoff_max: Duration::from_secs(1),
             connection_setup_timeout: Duration::from_secs(10),
             api_version_request: true,
+            api_version_request_timeout: Duration::from_secs(5),
             broker_version_fallback: OldBroker::default(),
             in_flight_requests_max: 64,
             response_bytes_max: 100 << 20,
@@ -146,6 +149,7 @@ impl ClientConfig {
             "reconnect.backoff.max.ms" => self.reconnect_backoff_max = millis(name, value)?,
             "socket.connection.setup.timeout.ms" => self.connection_setup_timeout = millis(name, value)?,
             "api.version.request" => self.api_version_request = boolean(name, value)?,
+            "api.version.request.timeout.ms" => self.api_version_request_timeout = millis(name, value)?,
             "broker.version.fallback" => self.broker_version_fallback = value.parse()?,
             "security.protocol" if value.eq_ignore_ascii_case("PLAINTEXT") => {}
             "security.protocol" => return Err(invalid(name, value, "only PLAINTEXT is supported")),

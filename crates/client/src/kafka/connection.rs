@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
@@ -100,8 +101,9 @@ struct Outgoing {
 impl Connection {
     /// Connects to a broker and learns its versions.
     ///
-    /// `node` is the broker's id, or negative for a bootstrap server. A broker that closes the connection on ApiVersions, twice, is an old
-    /// one: it is connected to once more and spoken to by the table of `broker.version.fallback`. `known_old` skips that discovery.
+    /// `node` is the broker's id, or negative for a bootstrap server. A broker that closes the connection on ApiVersions, twice (0.8), or that
+    /// never answers it (0.9.0 trips over the key and forgets the request) is an old one: it is connected to once more and spoken to by the
+    /// table of `broker.version.fallback`. `known_old` skips that discovery.
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] where no connection comes about, else what went wrong in the handshake.
@@ -119,10 +121,17 @@ impl Connection {
         }
         for _ in 0..OLD_BROKER_PROOFS {
             let connection = open(&peer, config).await?;
-            match handshake(&connection).await {
+            match handshake(&connection, config.api_version_request_timeout).await {
                 Ok(versions) => return Ok(connection.with_versions(versions)),
                 Err(ClientError::Disconnected { cause, .. }) => {
                     tracing::debug!(%address, cause, "connection closed on ApiVersions");
+                }
+                Err(ClientError::RequestTimeout { waited_ms, .. }) => {
+                    tracing::warn!(
+                        "{peer} did not answer ApiVersions within {waited_ms} ms and is taken for one older than 0.10; \
+                         api.version.request=false spares the wait"
+                    );
+                    break;
                 }
                 Err(other) => return Err(other),
             }
@@ -195,8 +204,7 @@ impl Connection {
         limit: Duration,
     ) -> Result<R::Response> {
         let frame = self.exchange(request, version, limit, true).await?;
-        let decoded = frame::decode_response::<R>(frame, version);
-        decoded.map(|(_header, response)| response).map_err(|error| self.malformed::<R>(version, &error))
+        self.decode::<R>(frame, version)
     }
 
     /// Sends a request to which there is no answer (Produce with `acks=0`) and waits until it is handed to the network.
@@ -212,30 +220,63 @@ impl Connection {
         self.inner.shared.close(self.inner.peer.disconnected("closed by us"));
     }
 
+    /// Puts a request on its way and returns before the answer is in. Requests begun one after the other reach the broker in that order.
+    ///
+    /// # Errors
+    /// As [`Connection::send_version_within`], except for what only an answer can bring.
+    pub async fn begin<R: Request>(&self, request: &R, version: i16, limit: Duration) -> Result<Answer<R>> {
+        let receiver = self.put_on_its_way(request, version, limit, true).await?;
+        Ok(Answer { connection: self.clone(), receiver, version, limit, request: PhantomData })
+    }
+
     async fn exchange<R: Request>(&self, request: &R, version: i16, limit: Duration, answered: bool) -> Result<Bytes> {
+        let answer = self.put_on_its_way(request, version, limit, answered).await?;
+        self.await_answer::<R>(answer, limit).await
+    }
+
+    async fn put_on_its_way<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        limit: Duration,
+        answered: bool,
+    ) -> Result<oneshot::Receiver<Result<Bytes>>> {
         let inner = &*self.inner;
-        let timeout = || {
-            let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            ClientError::RequestTimeout { node: inner.peer.node, api: R::KEY.name(), waited_ms }
-        };
         let place = match tokio::time::timeout(limit, inner.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => place,
             Ok(Err(_closed)) => return Err(inner.shared.closed_by(&inner.peer)),
-            Err(_elapsed) => return Err(timeout()),
+            Err(_elapsed) => return Err(self.timeout::<R>(limit)),
         };
         let correlation_id = inner.next_correlation_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let frame = encode(request, version, correlation_id, &inner.client_id)
             .map_err(|error| ClientError::Unencodable { what: describe::<R>(version), cause: error.to_string() })?;
-        let answer = inner.shared.enqueue(&inner.peer, correlation_id, frame, place, answered)?;
+        inner.shared.enqueue(&inner.peer, correlation_id, frame, place, answered)
+    }
+
+    async fn await_answer<R: Request>(
+        &self,
+        answer: oneshot::Receiver<Result<Bytes>>,
+        limit: Duration,
+    ) -> Result<Bytes> {
         match tokio::time::timeout(limit, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_dropped)) => Err(inner.shared.closed_by(&inner.peer)),
+            Ok(Err(_dropped)) => Err(self.inner.shared.closed_by(&self.inner.peer)),
             Err(_elapsed) => {
-                let error = timeout();
-                inner.shared.close(error.clone());
+                let error = self.timeout::<R>(limit);
+                self.inner.shared.close(error.clone());
                 Err(error)
             }
         }
+    }
+
+    fn timeout<R: Request>(&self, limit: Duration) -> ClientError {
+        let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        ClientError::RequestTimeout { node: self.inner.peer.node, api: R::KEY.name(), waited_ms }
+    }
+
+    fn decode<R: Request>(&self, frame: Bytes, version: i16) -> Result<R::Response> {
+        let decoded = frame::decode_response::<R>(frame, version);
+        decoded.map(|(_header, response)| response).map_err(|error| self.malformed::<R>(version, &error))
     }
 
     fn malformed<R: Request>(&self, version: i16, error: &WireError) -> ClientError {
@@ -248,6 +289,26 @@ impl Connection {
     fn with_versions(self, versions: ApiVersions) -> Connection {
         self.inner.versions.get_or_init(|| versions);
         self
+    }
+}
+
+/// An answer to come; see [`Connection::begin`].
+pub struct Answer<R> {
+    connection: Connection,
+    receiver: oneshot::Receiver<Result<Bytes>>,
+    version: i16,
+    limit: Duration,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R: Request> Answer<R> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// As [`Connection::send_version_within`].
+    pub async fn wait(self) -> Result<R::Response> {
+        let frame = self.connection.await_answer::<R>(self.receiver, self.limit).await?;
+        self.connection.decode::<R>(frame, self.version)
     }
 }
 
@@ -310,14 +371,14 @@ async fn open(peer: &Peer, config: &ClientConfig) -> Result<Connection> {
 
 /// Asks for the broker's versions: in our highest version first, and where the broker does not know that one, in the version its refusal names
 /// (KIP-35: the refusal is always in version 0 and carries the supported range).
-async fn handshake(connection: &Connection) -> Result<ApiVersions> {
+async fn handshake(connection: &Connection, limit: Duration) -> Result<ApiVersions> {
     let request = ApiVersionsRequest {
         client_software_name: Str::from_static(SOFTWARE_NAME),
         client_software_version: Str::from_static(env!("CARGO_PKG_VERSION")),
     };
     // Version 4 and above differ only in features that no client of ours uses.
     let highest = (*ApiVersionsRequest::VERSIONS.end()).min(3);
-    let response = ask_versions(connection, &request, highest).await?;
+    let response = ask_versions(connection, &request, highest, limit).await?;
     if response.error_code == 0 {
         return Ok(ranges_of(&response));
     }
@@ -326,7 +387,7 @@ async fn handshake(connection: &Connection) -> Result<ApiVersions> {
     }
     let theirs = response.api_keys.iter().find(|range| range.api_key == ApiKey::ApiVersions as i16);
     let version = theirs.map_or(0, |range| range.max_version).clamp(0, highest);
-    let response = ask_versions(connection, &request, version).await?;
+    let response = ask_versions(connection, &request, version, limit).await?;
     if response.error_code != 0 {
         return Err(ClientError::broker(ErrorCode(response.error_code), "ApiVersions"));
     }
@@ -337,14 +398,13 @@ async fn ask_versions(
     connection: &Connection,
     request: &ApiVersionsRequest,
     version: i16,
+    limit: Duration,
 ) -> Result<ApiVersionsResponse> {
-    let frame = connection.exchange(request, version, connection.inner.request_timeout, true).await?;
+    let frame = connection.exchange(request, version, limit, true).await?;
     // The error code stands first in every version, after the correlation id; a refusal is in version 0 whatever was asked.
     let refused = frame.get(4..6) == Some(&ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes());
     let version = if refused { 0 } else { version };
-    frame::decode_response::<ApiVersionsRequest>(frame, version)
-        .map(|(_header, response)| response)
-        .map_err(|error| connection.malformed::<ApiVersionsRequest>(version, &error))
+    connection.decode::<ApiVersionsRequest>(frame, version)
 }
 
 fn ranges_of(response: &ApiVersionsResponse) -> ApiVersions {

@@ -1,7 +1,7 @@
 //! Which version of each request a broker understands, and which one we send.
 //!
-//! A broker since 0.10 says so itself (ApiVersions, KIP-35). An older one closes the connection on that request; then a table written from
-//! the release's source stands in. Only what a broker really speaks is in a table, so a missing key means "this broker cannot".
+//! A broker since 0.10 says so itself (ApiVersions, KIP-35). An older one closes the connection on that request (0.8) or never answers it
+//! (0.9); then a table written from the release's source stands in. Only what a broker really speaks is in a table, so a missing key means "this broker cannot".
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;

@@ -102,6 +102,17 @@ impl Pool {
         }
     }
 
+    pub(super) fn close_lane(&self, lane: Lane) {
+        self.slots.lock().retain(|(_, other), slot| {
+            if *other == lane
+                && let Some(connection) = slot.open.lock().take()
+            {
+                connection.close();
+            }
+            *other != lane
+        });
+    }
+
     fn slot(&self, node: i32, lane: Lane) -> Arc<Slot> {
         let mut slots = self.slots.lock();
         if slots.len() >= SLOTS_MAX {

@@ -121,6 +121,19 @@ async fn a_broker_that_closes_on_api_versions_is_an_old_one() {
 }
 
 #[tokio::test]
+async fn a_broker_that_never_answers_api_versions_is_an_old_one() {
+    let broker = FakeBroker::start(|asked, _| match asked.api {
+        ApiKey::ApiVersions => Answer::Nothing,
+        _ => echo(asked),
+    });
+    let config = ClientConfig { api_version_request_timeout: Duration::from_millis(50), ..broker.config() };
+    let connection = Connection::connect(-1, &broker.address, &config, None).await.unwrap();
+    assert_eq!(connection.versions().source(), Source::Table(OldBroker::V0_9_0));
+    assert_eq!(broker.count(ApiKey::ApiVersions), 1);
+    assert_eq!(connection.send(&heartbeat(7)).await.unwrap().error_code, 7);
+}
+
+#[tokio::test]
 async fn a_broker_that_restarts_during_the_handshake_is_not_taken_for_old() {
     let broker = FakeBroker::start(|asked, _| match asked.api {
         ApiKey::ApiVersions if asked.connection == 0 => Answer::Close,

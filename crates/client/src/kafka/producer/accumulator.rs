@@ -1,0 +1,357 @@
+//! [`Accumulator`]: batches per partition, from the caller's `append` to the sender's `drain` and back on a retry.
+//!
+//! No I/O, and time comes as an argument. Always true per partition:
+//! - batches are drained in the order they were filled; a batch that comes back is put where it was;
+//! - an idempotent batch that is sent again is sent only when no earlier one is under way, at most
+//!   [`ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX`] are, and sequences have no gaps: where one was given up after it had a sequence, the
+//!   partition goes on under a new epoch, from sequence 0, once nothing of the old one is under way.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use protocol::records::batch::increment_sequence;
+use protocol::records::{BatchBuilder, Codec};
+use protocol::types::TopicPartition;
+use runtime::clock::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::super::cluster::whole_ms;
+use super::super::config::ProducerConfig;
+use super::super::error::{ClientError, Result};
+use super::ProducerRecord;
+use super::batch::{Batch, Delivery, Identity, Outcome};
+
+/// Bytes of a batch before its first record.
+const BATCH_OVERHEAD_BYTES: usize = 61;
+
+/// All batches of a producer.
+pub(super) struct Accumulator {
+    config: Limits,
+    queues: RwLock<HashMap<TopicPartition, Arc<Queue>>>,
+    /// Batches that are neither acknowledged nor given up, by a number of their own.
+    outstanding: Mutex<Outstanding>,
+}
+
+/// What the accumulator must know of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) batch_size: usize,
+    pub(super) linger: Duration,
+    pub(super) delivery_timeout: Duration,
+    pub(super) max_in_flight: usize,
+    pub(super) codec: Codec,
+}
+
+impl From<&ProducerConfig> for Limits {
+    fn from(config: &ProducerConfig) -> Limits {
+        Limits {
+            batch_size: config.batch_size,
+            linger: config.linger,
+            delivery_timeout: config.delivery_timeout,
+            max_in_flight: config.max_in_flight,
+            codec: config.compression,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Outstanding {
+    next: u64,
+    outcomes: HashMap<u64, Arc<Outcome>>,
+}
+
+/// The batches of one partition.
+pub(super) struct Queue {
+    pub(super) partition: TopicPartition,
+    state: Mutex<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    batches: VecDeque<Batch>,
+    /// Ordinals under way.
+    in_flight: BTreeSet<u64>,
+    identity: Option<Identity>,
+    next_sequence: i32,
+    /// The sequence has a gap: go on under a new epoch.
+    needs_new_epoch: bool,
+}
+
+/// What an append came to.
+pub(super) enum Appended {
+    /// The record is in; `wake` where the sender has something new to look at.
+    Done { delivery: Delivery, wake: bool },
+    /// A new batch of so many bytes is needed first.
+    NeedsMemory(usize),
+}
+
+/// Whether a partition has something to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Nothing at all.
+    Empty,
+    /// At this time, if nothing else happens.
+    At(Instant),
+    /// Now.
+    Now,
+    /// When a batch under way has come back.
+    Blocked,
+}
+
+/// The identity batches get when they are drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbering {
+    /// The producer is not idempotent.
+    Off,
+    /// This one.
+    On(Identity),
+}
+
+/// What a drain came to.
+pub(super) enum Drained {
+    /// This is to be sent.
+    Batch(Box<Batch>),
+    /// Nothing may be sent now.
+    Nothing,
+    /// The partition needs an epoch beyond the producer's.
+    NeedsNewEpoch,
+}
+
+impl Accumulator {
+    pub(super) fn new(config: Limits) -> Accumulator {
+        Accumulator { config, queues: RwLock::default(), outstanding: Mutex::default() }
+    }
+
+    /// Adds a record to the open batch of its partition; with `memory` a new batch is opened where it does not fit.
+    pub(super) fn append(
+        &self,
+        partition: &TopicPartition,
+        record: &ProducerRecord,
+        timestamp: i64,
+        now: Instant,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<Appended> {
+        let bytes = record_bytes(record);
+        let queue = self.queue(partition);
+        let mut state = queue.state.lock();
+        let limit = self.config.batch_size;
+        if let Some(open) = state.batches.back_mut()
+            && open.attempts == 0
+            && open.has_room(bytes, limit)
+        {
+            let delivery = open.append(record, timestamp)?;
+            let full = open.size() >= limit;
+            return Ok(Appended::Done { delivery, wake: full });
+        }
+        let size = limit.max(BATCH_OVERHEAD_BYTES + bytes);
+        let Some(memory) = memory else { return Ok(Appended::NeedsMemory(size)) };
+        let ordinal = {
+            let mut outstanding = self.outstanding.lock();
+            outstanding.next += 1;
+            outstanding.next
+        };
+        // Room for what is at hand, not for a full batch: most partitions of most producers never fill one.
+        let capacity = (BATCH_OVERHEAD_BYTES + bytes).max(limit.min(1024));
+        let mut batch = Batch::new(partition.clone(), ordinal, now, self.config.codec, capacity, memory);
+        let delivery = batch.append(record, timestamp)?;
+        self.outstanding.lock().outcomes.insert(ordinal, batch.outcome.clone());
+        state.batches.push_back(batch);
+        Ok(Appended::Done { delivery, wake: true })
+    }
+
+    fn queue(&self, partition: &TopicPartition) -> Arc<Queue> {
+        if let Some(queue) = self.queues.read().get(partition) {
+            return queue.clone();
+        }
+        let mut queues = self.queues.write();
+        let new = || Arc::new(Queue { partition: partition.clone(), state: Mutex::default() });
+        queues.entry(partition.clone()).or_insert_with(new).clone()
+    }
+
+    /// All partitions that were ever written to.
+    pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
+        self.queues.read().values().cloned().collect()
+    }
+
+    /// Whether the head of a queue is to be sent. `hurry` sends what would otherwise linger: at a flush, at the end, and where memory is short.
+    pub(super) fn readiness(&self, queue: &Queue, now: Instant, hurry: bool, idempotent: bool) -> Readiness {
+        let state = queue.state.lock();
+        let Some(head) = state.batches.front() else { return Readiness::Empty };
+        if !self.may_send(&state, head, idempotent) {
+            return Readiness::Blocked;
+        }
+        if let Some(at) = head.retry_at {
+            return if at <= now { Readiness::Now } else { Readiness::At(at) };
+        }
+        let full = state.batches.len() > 1 || head.size() >= self.config.batch_size;
+        let lingered_at = head.created + self.config.linger;
+        if hurry || full || lingered_at <= now { Readiness::Now } else { Readiness::At(lingered_at) }
+    }
+
+    fn may_send(&self, state: &QueueState, head: &Batch, idempotent: bool) -> bool {
+        if self.config.max_in_flight == 1 && !state.in_flight.is_empty() {
+            return false;
+        }
+        if !idempotent {
+            return true;
+        }
+        if state.needs_new_epoch {
+            return state.in_flight.is_empty();
+        }
+        let earlier_under_way = state.in_flight.first().is_some_and(|first| *first < head.ordinal);
+        state.in_flight.len() < ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX && !(head.attempts > 0 && earlier_under_way)
+    }
+
+    /// Takes the head of a queue that is ready, unless it is larger than `room`.
+    pub(super) fn drain(&self, queue: &Queue, numbering: Numbering, room: usize) -> Drained {
+        let mut state = queue.state.lock();
+        let idempotent = numbering != Numbering::Off;
+        let fits = |head: &Batch| head.size() <= room && self.may_send(&state, head, idempotent);
+        if !state.batches.front().is_some_and(fits) {
+            return Drained::Nothing;
+        }
+        if let Numbering::On(identity) = numbering {
+            if state.needs_new_epoch && state.identity == Some(identity) {
+                return Drained::NeedsNewEpoch;
+            }
+            state.adopt(identity);
+        }
+        let Some(mut batch) = state.batches.pop_front() else { return Drained::Nothing };
+        if let Some(identity) = state.identity.filter(|_| idempotent)
+            && batch.sequence.is_none()
+        {
+            batch.set_sequence(identity, state.next_sequence);
+            state.next_sequence = increment_sequence(state.next_sequence, batch.count());
+        }
+        batch.attempts += 1;
+        batch.retry_at = None;
+        state.in_flight.insert(batch.ordinal);
+        Drained::Batch(Box::new(batch))
+    }
+
+    /// A batch under way is done with, one way or the other. `gap` where it had a sequence that its partition's log will not see.
+    pub(super) fn finish(&self, batch: &Batch, gap: bool) {
+        let queue = self.queue(&batch.partition);
+        {
+            let mut state = queue.state.lock();
+            state.in_flight.remove(&batch.ordinal);
+            state.needs_new_epoch |= gap && batch.sequence.is_some();
+        }
+        self.outstanding.lock().outcomes.remove(&batch.ordinal);
+    }
+
+    /// A batch under way is to be sent again: it goes where it was.
+    pub(super) fn put_back(&self, batch: Batch, new_epoch: bool) {
+        let queue = self.queue(&batch.partition);
+        let mut state = queue.state.lock();
+        state.in_flight.remove(&batch.ordinal);
+        state.needs_new_epoch |= new_epoch;
+        let at = state.batches.partition_point(|other| other.ordinal < batch.ordinal);
+        state.batches.insert(at, batch);
+    }
+
+    /// Whether an earlier batch of the partition is under way or waits to be sent again: then an out-of-order answer to `batch` proves nothing.
+    pub(super) fn has_earlier(&self, batch: &Batch) -> bool {
+        let queue = self.queue(&batch.partition);
+        let state = queue.state.lock();
+        state.in_flight.first().is_some_and(|first| *first < batch.ordinal)
+            || state.batches.front().is_some_and(|head| head.ordinal < batch.ordinal)
+    }
+
+    /// Takes out the batches that have waited for `delivery.timeout.ms`, with the error each has earned.
+    pub(super) fn expire(&self, now: Instant) -> Vec<(Batch, ClientError)> {
+        let mut expired = Vec::new();
+        for queue in self.queues() {
+            let mut state = queue.state.lock();
+            while let Some(head) = state.batches.front() {
+                let age = now.saturating_duration_since(head.created);
+                if age < self.config.delivery_timeout {
+                    break;
+                }
+                let Some(batch) = state.batches.pop_front() else { break };
+                state.needs_new_epoch |= batch.sequence.is_some();
+                let error = timed_out(&batch, age);
+                expired.push((batch, error));
+            }
+        }
+        for (batch, _) in &expired {
+            self.outstanding.lock().outcomes.remove(&batch.ordinal);
+        }
+        expired
+    }
+
+    /// When the next batch expires.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let queues = self.queues();
+        let heads = queues.iter().filter_map(|queue| Some(queue.state.lock().batches.front()?.created));
+        heads.min().map(|created| created + self.config.delivery_timeout)
+    }
+
+    /// Takes out everything that waits, to be given up.
+    pub(super) fn take_all(&self) -> Vec<Batch> {
+        let mut all = Vec::new();
+        for queue in self.queues() {
+            all.extend(queue.state.lock().batches.drain(..));
+        }
+        let mut outstanding = self.outstanding.lock();
+        for batch in &all {
+            outstanding.outcomes.remove(&batch.ordinal);
+        }
+        all
+    }
+
+    /// What became or will become of every batch there is now.
+    pub(super) fn outstanding(&self) -> Vec<Arc<Outcome>> {
+        self.outstanding.lock().outcomes.values().cloned().collect()
+    }
+}
+
+impl QueueState {
+    /// Goes over to a new identity where nothing is numbered under the old one, or where the old sequence has a gap.
+    fn adopt(&mut self, identity: Identity) {
+        if self.identity == Some(identity) {
+            return;
+        }
+        if self.needs_new_epoch {
+            // Nothing is under way (see `may_send`), so what was numbered can be numbered anew.
+            self.needs_new_epoch = false;
+            self.identity = Some(identity);
+            self.next_sequence = 0;
+            for batch in self.batches.iter_mut().filter(|batch| batch.sequence.is_some()) {
+                batch.set_sequence(identity, self.next_sequence);
+                self.next_sequence = increment_sequence(self.next_sequence, batch.count());
+            }
+            return;
+        }
+        if self.in_flight.is_empty() && self.batches.iter().all(|batch| batch.sequence.is_none()) {
+            self.identity = Some(identity);
+            self.next_sequence = 0;
+        }
+    }
+}
+
+/// The error of a batch that took too long.
+pub(super) fn timed_out(batch: &Batch, age: Duration) -> ClientError {
+    ClientError::DeliveryTimeout {
+        records: usize::try_from(batch.count()).unwrap_or(0),
+        partition: batch.partition.clone(),
+        waited_ms: whole_ms(age),
+        last: batch.last_error.clone().map(Arc::new),
+    }
+}
+
+/// Most bytes a record adds to a batch.
+pub(super) fn record_bytes(record: &ProducerRecord) -> usize {
+    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+    BatchBuilder::record_size_upper_bound(key, value, Some(record.headers.as_ref()))
+}
+
+/// Size of a record alone in a batch, as `max.request.size` counts it.
+pub(super) fn lone_record_bytes(record: &ProducerRecord) -> usize {
+    BATCH_OVERHEAD_BYTES + record_bytes(record)
+}
+
+#[cfg(test)]
+mod tests;
