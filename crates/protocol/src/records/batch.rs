@@ -528,6 +528,12 @@ impl Iterator for BatchIter {
 pub struct Records {
     header: BatchHeader,
     data: Bytes,
+    cursor: Cursor,
+}
+
+/// Where in the unpacked records the next one begins, and what it must obey.
+#[derive(Debug, Clone)]
+struct Cursor {
     position: usize,
     left: i32,
     last_delta: i32,
@@ -536,7 +542,8 @@ pub struct Records {
 
 impl Records {
     fn new(header: BatchHeader, data: Bytes) -> Records {
-        Records { header, data, position: 0, left: header.records_count, last_delta: -1, failed: false }
+        let cursor = Cursor { position: 0, left: header.records_count, last_delta: -1, failed: false };
+        Records { header, data, cursor }
     }
 
     /// The header of the batch they come from.
@@ -553,30 +560,7 @@ impl Records {
 
     /// The next record without a reference count touched.
     pub fn next_ref(&mut self) -> Option<Result<RecordRef<'_>, RecordsError>> {
-        if self.failed {
-            return None;
-        }
-        if self.left == 0 {
-            if self.position < self.data.len() {
-                self.failed = true;
-                return Some(Err(RecordsError::Corrupt("bytes follow the last record of a batch")));
-            }
-            return None;
-        }
-        let mut rest = &self.data[self.position..];
-        let before = rest.len();
-        match RecordRef::parse(&mut rest, &self.header, self.last_delta) {
-            Ok(record) => {
-                self.position += before - rest.len();
-                self.left -= 1;
-                self.last_delta = (record.offset.0 - self.header.base_offset.0) as i32;
-                Some(Ok(record))
-            }
-            Err(error) => {
-                self.failed = true;
-                Some(Err(error))
-            }
-        }
+        self.cursor.next(&self.header, &self.data)
     }
 }
 
@@ -584,20 +568,47 @@ impl Iterator for Records {
     type Item = Result<Record, RecordsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A second handle on the same bytes lets the borrowed record be turned into slices of them.
-        let data = self.data.clone();
-        let record = self.next_ref()?;
+        let data = &self.data;
+        let record = self.cursor.next(&self.header, data)?;
         Some(record.map(|record| Record {
             offset: record.offset,
             timestamp: record.timestamp,
             key: record.key.map(|key| data.slice_ref(key)),
             value: record.value.map(|value| data.slice_ref(value)),
-            headers: record.headers.to_owned(&data),
+            headers: record.headers.to_owned(data),
         }))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.left as usize + 1))
+        (0, Some(self.cursor.left as usize + 1))
+    }
+}
+
+impl Cursor {
+    fn next<'a>(&mut self, header: &BatchHeader, data: &'a [u8]) -> Option<Result<RecordRef<'a>, RecordsError>> {
+        if self.failed {
+            return None;
+        }
+        let mut rest = &data[self.position..];
+        if self.left == 0 {
+            if !rest.is_empty() {
+                self.failed = true;
+                return Some(Err(RecordsError::Corrupt("bytes follow the last record of a batch")));
+            }
+            return None;
+        }
+        match RecordRef::parse(&mut rest, header, self.last_delta) {
+            Ok(record) => {
+                self.position = data.len() - rest.len();
+                self.left -= 1;
+                self.last_delta = (record.offset.0 - header.base_offset.0) as i32;
+                Some(Ok(record))
+            }
+            Err(error) => {
+                self.failed = true;
+                Some(Err(error))
+            }
+        }
     }
 }
 
