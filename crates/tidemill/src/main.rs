@@ -11,6 +11,7 @@
 //! - [`options`]: what the tools' command lines have in common
 
 mod connect;
+mod dump_log;
 mod failure;
 mod layout;
 mod options;

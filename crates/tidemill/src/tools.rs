@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::failure::Failure;
-use crate::{layout, server, spark_submit, topics, zookeeper_shell};
+use crate::{dump_log, layout, server, spark_submit, topics, zookeeper_shell};
 
 /// One command of the program.
 pub struct Tool {
@@ -24,6 +24,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "zookeeper-server-start", about: "the keeper", run: server::keeper::start },
     Tool { name: "zookeeper-server-stop", about: "stop the keeper of this folder", run: server::keeper::stop },
     Tool { name: "kafka-topics", about: "create, list, describe, alter and delete topics", run: topics::run },
+    Tool { name: "kafka-dump-log", about: "what a segment or index holds", run: dump_log::run },
     Tool { name: "zookeeper-shell", about: "look at a ZooKeeper tree and change it", run: zookeeper_shell::run },
     Tool { name: "spark-submit", about: "run a PySpark streaming script", run: spark_submit::run },
 ];
