@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`kafka`]: connection, cluster metadata, producer, consumers, admin
 //! - [`zookeeper`]: a session, and Kafka's znodes
+//! - [`zookeeper_consumer`]: groups that share partitions out in ZooKeeper, as Kafka 0.8's consumers do
 //!
 //! # Invariants
 //! - Every wait has a limit that can be named, every buffer a size that can be told.
@@ -10,3 +11,4 @@
 
 pub mod kafka;
 pub mod zookeeper;
+pub mod zookeeper_consumer;
