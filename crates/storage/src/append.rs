@@ -348,3 +348,6 @@ fn control_markers(bytes: &[u8], entries: &[Entry]) -> Result<Vec<Option<Control
     }
     Ok(markers)
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,6 +124,14 @@ pub enum StorageError {
         /// The partition.
         partition: TopicPartition,
     },
+    /// The log was cut below an offset that a caller waited for: this broker no longer leads the partition (error 6).
+    #[error("the log of {partition} was cut below offset {offset}")]
+    Cut {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset waited for.
+        offset: Offset,
+    },
     /// No log directory is left to hold a new partition.
     #[error("no log directory is online")]
     NoDirOnline,
@@ -141,11 +149,12 @@ impl StorageError {
         StorageError::Io { action, path: path.to_owned(), source: Arc::new(source) }
     }
 
-    /// Kafka's error code for the client: 103 (INCONSISTENT_TOPIC_ID) or 56 (KAFKA_STORAGE_ERROR).
+    /// Kafka's error code for the client: 103 (INCONSISTENT_TOPIC_ID), 6 (NOT_LEADER_OR_FOLLOWER) or 56 (KAFKA_STORAGE_ERROR).
     #[must_use]
     pub fn code(&self) -> i16 {
         match self {
             StorageError::TopicIdMismatch { .. } => 103,
+            StorageError::Cut { .. } => 6,
             _ => 56,
         }
     }

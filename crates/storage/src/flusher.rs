@@ -142,8 +142,18 @@ impl Shared {
                     self.work.wait(&mut queue);
                 }
             };
+            // Those who ask from here on are not served by this sync, which may have looked at the end of the log already.
+            let waiting = log.flush_waiters.take();
             let result = log.flush();
-            let again = log.flush_waiters.answer(&result);
+            let again = log.flush_waiters.finish();
+            for (up_to, done) in waiting {
+                done(match &result {
+                    Ok(durable) if *durable < up_to => {
+                        Err(StorageError::Cut { partition: log.partition().clone(), offset: up_to })
+                    }
+                    result => result.clone(),
+                });
+            }
             if again {
                 self.enqueue(log, true);
             }
@@ -152,24 +162,15 @@ impl Shared {
 }
 
 impl FlushWaiters {
-    /// Answers those whom `result` serves. Gives whether others wait, for whom the log must be queued again.
-    fn answer(&self, result: &Result<Offset>) -> bool {
-        let (served, again) = {
-            let mut waiters = self.0.lock();
-            let (served, waiting): (Vec<_>, Vec<_>) = match result {
-                Ok(durable) => {
-                    std::mem::take(&mut waiters.waiting).into_iter().partition(|(up_to, _)| up_to <= durable)
-                }
-                Err(_) => (std::mem::take(&mut waiters.waiting), Vec::new()),
-            };
-            waiters.waiting = waiting;
-            waiters.queued = !waiters.waiting.is_empty();
-            (served, waiters.queued)
-        };
-        for (_, done) in served {
-            done(result.clone());
-        }
-        again
+    fn take(&self) -> Vec<(Offset, FlushDone)> {
+        std::mem::take(&mut self.0.lock().waiting)
+    }
+
+    /// Ends a turn. Gives whether others asked meanwhile, for whom the log must be queued again.
+    fn finish(&self) -> bool {
+        let mut waiters = self.0.lock();
+        waiters.queued = !waiters.waiting.is_empty();
+        waiters.queued
     }
 
     fn answer_all(&self, result: &Result<Offset>) {
@@ -183,3 +184,6 @@ impl FlushWaiters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

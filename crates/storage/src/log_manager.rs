@@ -531,3 +531,6 @@ fn is_deleted_name(name: &str) -> bool {
         parse_partition(partition).is_some() && id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -300,3 +300,6 @@ impl From<StoredBatch> for Offset {
         Offset(batch.first_offset())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,9 +94,10 @@ impl Log {
             if offset < log_start || offset > log_end {
                 return Err(self.out_of_range(offset));
             }
+            // A segment shows an append a moment before the log end does; a follower that saw it would next ask beyond the end.
             let visible = match limit {
-                ReadLimit::LogEnd => i64::MAX,
-                ReadLimit::HighWatermark(bound) | ReadLimit::LastStableOffset(bound) => bound.0,
+                ReadLimit::LogEnd => log_end.0,
+                ReadLimit::HighWatermark(bound) | ReadLimit::LastStableOffset(bound) => bound.0.min(log_end.0),
             };
             let mut info = ReadInfo {
                 slice: None,

@@ -103,13 +103,15 @@ pub(crate) fn records_from(log: &Log, offset: i64) -> Vec<(i64, String)> {
     let mut next = Offset(offset);
     loop {
         let info = log.read(next, 1 << 20, ReadLimit::LogEnd, true).unwrap();
-        let Some(slice) = info.slice else { return records };
+        let Some(slice) = info.slice.clone() else { return records };
+        let before = next;
         for (offset, value) in decode(slice.read().unwrap()) {
             if offset >= next.0 {
                 next = Offset(offset + 1);
                 records.push((offset, value));
             }
         }
+        assert!(next > before, "a read from {before} gave only records before it: {info:?}");
     }
 }
 

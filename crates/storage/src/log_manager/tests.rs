@@ -1,0 +1,192 @@
+use protocol::types::BrokerId;
+
+use super::*;
+use crate::testing::{TestDir, append, crash, partition, records_from, values};
+
+fn uuid(byte: u8) -> Uuid {
+    Uuid([byte; 16])
+}
+
+#[test]
+fn a_directory_is_used_by_one_manager_at_a_time() {
+    let dir = TestDir::new(LogConfig::default());
+    let (manager, _) = dir.open();
+    manager.write_lock_notes("session=0x17\n").unwrap();
+    let error = LogManager::open(dir.manager_config(), Disk::real(), Clock::real()).unwrap_err();
+    let expected = format!(
+        "Failed to acquire lock on file .lock in {}. A Kafka instance in another process or thread is using this directory. (process {})",
+        dir.path().display(),
+        std::process::id()
+    );
+    assert_eq!(error.to_string(), expected);
+    manager.shutdown().unwrap();
+    let (manager, _) = dir.open();
+    assert_eq!(manager.previous_lock_notes(), Some("session=0x17\n"));
+}
+
+#[test]
+fn the_broker_and_cluster_a_directory_belongs_to_are_checked() {
+    let dir = TestDir::new(LogConfig::default());
+    drop(dir.open());
+    let mut config = dir.manager_config();
+    config.broker_id = BrokerId(2);
+    let error = LogManager::open(config, Disk::real(), Clock::real()).unwrap_err();
+    assert!(matches!(error, StorageError::BrokerIdMismatch { stored: 1, configured: 2, .. }), "{error}");
+}
+
+#[test]
+fn logs_are_spread_over_the_directories_and_found_again() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let config = LogManagerConfig::new(vec![a.path().to_owned(), b.path().to_owned()], BrokerId(1));
+    let (manager, report) = LogManager::open(config.clone(), Disk::real(), Clock::real()).unwrap();
+    assert!(report.clean);
+    for number in 0..6 {
+        let partition = TopicPartition::new("t-with-hyphens", number);
+        let log = manager.get_or_create(&partition, Some(uuid(1)), LogConfig::default()).unwrap();
+        append(&log, &[&format!("p{number}")]);
+    }
+    for description in manager.describe() {
+        assert_eq!(description.logs.len(), 3);
+        assert!(description.logs.iter().all(|(_, size)| *size > 0) && description.error.is_none());
+    }
+    manager.shutdown().unwrap();
+    let (manager, report) = LogManager::open(config, Disk::real(), Clock::real()).unwrap();
+    assert_eq!((report.logs, report.clean), (6, true));
+    for log in manager.all() {
+        assert_eq!(values(&records_from(&log, 0)), [format!("p{}", log.partition().partition)]);
+        assert_eq!(log.topic_id(), Some(uuid(1)));
+    }
+}
+
+#[test]
+fn another_topic_id_is_another_topic() {
+    let dir = TestDir::new(LogConfig::default());
+    let (manager, _) = dir.open();
+    manager.get_or_create(&partition(), Some(uuid(1)), LogConfig::default()).unwrap();
+    manager.get_or_create(&partition(), Some(uuid(1)), LogConfig::default()).unwrap();
+    manager.get_or_create(&partition(), None, LogConfig::default()).unwrap();
+    let error = manager.get_or_create(&partition(), Some(uuid(2)), LogConfig::default()).unwrap_err();
+    assert_eq!(error.code(), 103, "{error}");
+}
+
+#[test]
+fn a_deleted_log_goes_after_its_delay_and_its_name_is_free_at_once() {
+    let dir = TestDir::new(LogConfig { file_delete_delay_ms: 5000, ..LogConfig::default() });
+    let (manager, log) = dir.log();
+    for n in 0..10 {
+        append(&log, &[&n.to_string()]);
+    }
+    log.set_high_watermark(Offset(10));
+    log.delete_records_before(Offset(7)).unwrap();
+    log.flush().unwrap();
+    manager.write_checkpoints().unwrap();
+    let slice = log.read(Offset(8), 1 << 20, crate::ReadLimit::LogEnd, true).unwrap().slice.unwrap();
+    assert!(manager.delete(&partition()).unwrap());
+    assert!(!manager.delete(&partition()).unwrap());
+    assert!(matches!(log.check_open(), Err(StorageError::Closed { .. })));
+    assert_eq!(slice.read().unwrap().len(), slice.len);
+    let directories = || {
+        let entries = Disk::real().read_dir(dir.path()).unwrap();
+        let mut names: Vec<String> =
+            entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let names = directories();
+    assert!(names.len() == 1 && is_deleted_name(&names[0]), "{names:?}");
+    let again = manager.get_or_create(&partition(), Some(uuid(9)), LogConfig::default()).unwrap();
+    assert_eq!((again.log_start_offset(), again.log_end_offset()), (Offset(0), Offset(0)));
+    append(&again, &["anew"]);
+    let now_ms = Clock::real().now_ms();
+    manager.run_maintenance(now_ms);
+    assert_eq!(directories().len(), 2);
+    manager.run_maintenance(now_ms + 6000);
+    assert_eq!(directories(), ["t-0"]);
+    // Neither recovery point nor log start of the old log reach the new one.
+    crash(manager);
+    let (manager, report) = dir.open();
+    assert!(report.offline.is_empty(), "{report:?}");
+    assert_eq!(values(&records_from(&manager.get(&partition()).unwrap(), 0)), ["anew"]);
+}
+
+#[test]
+fn what_a_crash_left_of_a_deletion_is_removed_at_the_next_start() {
+    let dir = TestDir::new(LogConfig::default());
+    let (manager, _log) = dir.log();
+    manager.delete(&partition()).unwrap();
+    crash(manager);
+    let (manager, report) = dir.open();
+    assert_eq!(report.logs, 0);
+    manager.run_maintenance(Clock::real().now_ms() + 1);
+    assert_eq!(Disk::real().read_dir(dir.path()).unwrap().iter().filter(|entry| entry.is_dir).count(), 0);
+}
+
+#[test]
+fn a_damaged_checkpoint_refuses_the_directory_by_file_and_line() {
+    let dir = TestDir::new(LogConfig::default());
+    let (manager, log) = dir.log();
+    append(&log, &["kept"]);
+    log.set_high_watermark(Offset(1));
+    manager.shutdown().unwrap();
+    for file in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
+        let path = dir.path().join(file);
+        let text = Disk::real().read(&path, 1000).unwrap();
+        assert_eq!(text, b"0\n1\nt 0 1\n", "{file}");
+        Disk::real().write_atomic(&path, b"0\n1\nt 0 one\n").unwrap();
+        let error = LogManager::open(dir.manager_config(), Disk::real(), Clock::real()).unwrap_err().to_string();
+        assert!(error.contains(file) && error.contains("line 3"), "{error}");
+        Disk::real().write_atomic(&path, &text).unwrap();
+    }
+    let (manager, report) = dir.open();
+    assert!(report.clean);
+    assert_eq!(manager.get(&partition()).unwrap().high_watermark(), Offset(1));
+}
+
+#[test]
+fn names_that_are_not_partitions_are_left_alone() {
+    let check = |name: &str, expected: Option<(&str, i32)>| {
+        let found = parse_partition(name);
+        assert_eq!(found.as_ref().map(|found| (&*found.topic, found.partition)), expected, "{name}");
+    };
+    check("t-0", Some(("t", 0)));
+    check("a-b-12", Some(("a-b", 12)));
+    check("__consumer_offsets-49", Some(("__consumer_offsets", 49)));
+    check("lost+found", None);
+    check("t-", None);
+    check("-1", None);
+    check("t-01", None);
+    check("t-99999999999", None);
+    check("t-0.0123456789abcdef0123456789abcdef-delete", None);
+    assert!(is_deleted_name("t-0.0123456789abcdef0123456789abcdef-delete"));
+    assert!(!is_deleted_name("t-0.short-delete"));
+    let long = TopicPartition::new("x".repeat(249), 123);
+    let name = deleted_name(&long);
+    assert!(name.len() <= NAME_BYTES_MAX && is_deleted_name(&name));
+    let dir = TestDir::new(LogConfig::default());
+    Disk::real().create_dir_all(&dir.path().join("lost+found")).unwrap();
+    let (manager, report) = dir.open();
+    assert_eq!((report.logs, report.offline.len()), (0, 0));
+    for bad in [TopicPartition::new("../x", 0), TopicPartition::new("x".repeat(300), 0), TopicPartition::new("", 0)] {
+        assert!(matches!(manager.get_or_create(&bad, None, LogConfig::default()), Err(StorageError::BadName { .. })));
+    }
+}
+
+#[test]
+fn an_idle_log_holds_nothing() {
+    let dir = TestDir::new(LogConfig { index_interval_bytes: 1, ..LogConfig::default() });
+    let (manager, log) = dir.log();
+    let big = "x".repeat(600_000);
+    for _ in 0..4 {
+        append(&log, &[&big]);
+    }
+    assert!(log.dir().log_dir().reserved_bytes() > 0);
+    let index = dir.log_path("00000000000000000000.index");
+    assert_eq!(Disk::real().file_len(&index).unwrap(), 0, "index entries wait in memory");
+    manager.run_maintenance(Clock::real().now_ms() + crate::log::IDLE_MS + 1);
+    assert_eq!(log.dir().log_dir().reserved_bytes(), 0);
+    assert_eq!(Disk::real().file_len(&index).unwrap(), 3 * 8);
+    assert_eq!(log.durable_offset(), log.log_end_offset());
+    assert_eq!(records_from(&log, 2).len(), 2);
+    append(&log, &["again"]);
+    assert_eq!(records_from(&log, 4).len(), 1);
+}
