@@ -1,0 +1,349 @@
+//! The life of one connection: cut a frame, start its request, send answers in order.
+//!
+//! A connection is one task. A request is started as soon as its frame is whole and the requests before it allow it: produce requests may wait for their acks side by side
+//! (they were appended in order when they were started), every other request runs alone. What was read ahead is bounded by [`READ_AHEAD_MAX`] requests and by the budget.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use runtime::Clock;
+use runtime::clock::Instant;
+use runtime::net::{ReadHalf, Stream, WriteHalf};
+use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+
+use super::budget::{Budget, PendingShare, Share};
+use super::frame;
+use super::response::{Response, send_all};
+
+/// Requests of one connection that may be under way at a time.
+pub const READ_AHEAD_MAX: usize = 16;
+
+/// Room made in an empty buffer before its next frame is known.
+const FIRST_READ_BYTES: usize = 1024;
+/// A frame up to this size gets its room at once; a larger one as its bytes arrive, so that a claimed size alone takes no memory.
+const ROOM_AT_ONCE_MAX: usize = 2 << 20;
+/// After this much silence an empty buffer is given back.
+const BUFFER_IDLE: Duration = Duration::from_secs(1);
+/// A frame that has begun must get on within this time, so that a stalled sender does not hold its share of the budget.
+const FRAME_STALL_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for a peer that does not take its response, where `connections.max.idle.ms` sets no limit.
+const SEND_STALL_MAX: Duration = Duration::from_secs(600);
+
+/// What became of a request that was started.
+pub enum Answer {
+    /// Answered at once.
+    Ready(Response),
+    /// Done, and nothing is sent: produce with acks=0.
+    Silent,
+    /// The peer cannot be answered: close the connection.
+    Close,
+    /// The answer comes later.
+    Later(PendingAnswer),
+}
+
+/// An answer that waits for something.
+pub struct PendingAnswer {
+    /// Gives the answer; none closes the connection.
+    pub future: Pin<Box<dyn Future<Output = Option<Response>> + Send>>,
+    /// Whether the next request may start before this one is answered.
+    pub next_may_start: bool,
+    /// Whether the wait ends when the peer hangs up: only for requests that change nothing.
+    pub dropped_on_hang_up: bool,
+}
+
+/// Who turns frames into answers.
+pub trait Service: Send + Sync + 'static {
+    /// What the service keeps about one connection.
+    type Session: Send;
+
+    /// A connection was made on the listener of this number.
+    fn connected(self: &Arc<Self>, listener: usize, peer: SocketAddr) -> Self::Session;
+
+    /// Starts the request of one frame.
+    fn start(self: &Arc<Self>, session: &mut Self::Session, frame: Bytes) -> Answer;
+
+    /// A buffer that the last request needs no more, to be read into again.
+    fn take_back(self: &Arc<Self>, session: &mut Self::Session) -> Option<BytesMut>;
+}
+
+/// What all connections of a broker share.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `socket.request.max.bytes`.
+    pub request_bytes_max: usize,
+    /// Requests under way per connection.
+    pub read_ahead_max: usize,
+    /// `connections.max.idle.ms`.
+    pub idle_max: Option<Duration>,
+    /// The budget of request bytes.
+    pub budget: Budget,
+    /// Source of the time.
+    pub clock: Clock,
+}
+
+/// Why a connection ended, where it is worth a line in the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// Bytes that are no request.
+    #[error(transparent)]
+    Frame(#[from] frame::FrameError),
+    /// The socket failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// A frame began and did not go on.
+    #[error("a request of {size} bytes did not go on for {} s", FRAME_STALL_MAX.as_secs())]
+    Stalled {
+        /// Its size.
+        size: usize,
+    },
+    /// The peer does not take its response.
+    #[error("the client took no bytes of its response for too long")]
+    SendStalled,
+}
+
+struct Slot {
+    answer: Answer,
+    _share: Share,
+}
+
+/// Serves a connection until it ends.
+///
+/// # Errors
+/// Why it ended, if neither the peer nor the broker closed it in good order.
+pub async fn serve<S: Service>(
+    service: Arc<S>,
+    mut session: S::Session,
+    stream: Stream,
+    limits: Limits,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), Ended> {
+    let (mut reader, mut writer) = stream.split();
+    let mut input = Input::new(limits.clone());
+    let mut slots: VecDeque<Slot> = VecDeque::new();
+    let mut last_activity = limits.clock.now();
+    let mut timer = Box::pin(limits.clock.sleep_until(last_activity + BUFFER_IDLE));
+    let mut hung_up = false;
+    loop {
+        while may_start(&slots, &limits) && input.pending_share.is_none() {
+            let Some((frame, share)) = input.next_frame()? else { break };
+            last_activity = limits.clock.now();
+            let answer = service.start(&mut session, frame);
+            if let Some(buffer) = service.take_back(&mut session) {
+                input.reuse(buffer);
+            }
+            slots.push_back(Slot { answer, _share: share });
+        }
+        if send_ready(&mut slots, &mut writer, &limits).await? == Next::Close {
+            return Ok(());
+        }
+        if hung_up && (slots.is_empty() || dropped_on_hang_up(&slots)) {
+            return Ok(());
+        }
+        let wants_bytes = !hung_up && input.wants_bytes(may_start(&slots, &limits));
+        let Input { buffer, pending_share, room, .. } = &mut input;
+        let event = tokio::select! {
+            biased;
+            response = front_answer(&mut slots), if !slots.is_empty() => Event::Answer(response),
+            share = share_of(pending_share), if pending_share.is_some() => Event::Share(share),
+            read = read_some(&mut reader, buffer, *room), if wants_bytes => Event::Read(read?),
+            () = &mut timer => Event::Timer,
+            _ = shutdown.changed() => return Ok(()),
+        };
+        match event {
+            Event::Answer(response) => {
+                last_activity = limits.clock.now();
+                if let Some(front) = slots.front_mut() {
+                    front.answer = response.map_or(Answer::Close, Answer::Ready);
+                }
+            }
+            Event::Share(share) => input.share_came(share),
+            Event::Read(0) => hung_up = true,
+            Event::Read(_) => input.last_read = limits.clock.now(),
+            Event::Timer => match input.on_timer(limits.clock.now(), last_activity, slots.is_empty())? {
+                Some(deadline) => timer = Box::pin(limits.clock.sleep_until(deadline)),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+enum Event {
+    Answer(Option<Response>),
+    Share(Share),
+    Read(usize),
+    Timer,
+}
+
+#[derive(PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Close,
+}
+
+fn may_start(slots: &VecDeque<Slot>, limits: &Limits) -> bool {
+    slots.len() < limits.read_ahead_max
+        && slots.back().is_none_or(|slot| match &slot.answer {
+            Answer::Later(pending) => pending.next_may_start,
+            Answer::Close => false,
+            Answer::Ready(response) => !response.close_after,
+            Answer::Silent => true,
+        })
+}
+
+fn dropped_on_hang_up(slots: &VecDeque<Slot>) -> bool {
+    matches!(slots.front(), Some(Slot { answer: Answer::Later(pending), .. }) if pending.dropped_on_hang_up)
+}
+
+async fn front_answer(slots: &mut VecDeque<Slot>) -> Option<Response> {
+    match slots.front_mut() {
+        Some(Slot { answer: Answer::Later(pending), .. }) => pending.future.as_mut().await,
+        // `send_ready` has taken every other kind off the front.
+        _ => std::future::pending().await,
+    }
+}
+
+async fn share_of(pending: &mut Option<PendingShare>) -> Share {
+    match pending {
+        Some(share) => share.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads what has come. Nothing is lost when this is dropped before it is done.
+async fn read_some(reader: &mut ReadHalf, buffer: &mut BytesMut, room: usize) -> std::io::Result<usize> {
+    if buffer.capacity() == buffer.len() {
+        buffer.reserve(if buffer.is_empty() { room } else { FIRST_READ_BYTES });
+    }
+    reader.read_buf(buffer).await
+}
+
+async fn send_ready(slots: &mut VecDeque<Slot>, writer: &mut WriteHalf, limits: &Limits) -> Result<Next, Ended> {
+    let mut ready = Vec::new();
+    let mut next = Next::GoOn;
+    while next == Next::GoOn && slots.front().is_some_and(|slot| !matches!(slot.answer, Answer::Later(_))) {
+        match slots.pop_front().map(|slot| slot.answer) {
+            Some(Answer::Ready(response)) => {
+                if response.close_after {
+                    next = Next::Close;
+                }
+                ready.push(response);
+            }
+            Some(Answer::Close) => next = Next::Close,
+            Some(Answer::Silent | Answer::Later(_)) | None => {}
+        }
+    }
+    if !ready.is_empty() {
+        let limit = limits.idle_max.unwrap_or(SEND_STALL_MAX);
+        tokio::select! {
+            biased;
+            sent = send_all(ready, writer) => sent?,
+            () = limits.clock.sleep(limit) => return Err(Ended::SendStalled),
+        }
+    }
+    Ok(next)
+}
+
+/// The bytes that have come and are not yet a request.
+struct Input {
+    buffer: BytesMut,
+    /// The share of the frame that is being read; none while its size is not known.
+    share: Option<Share>,
+    pending_share: Option<PendingShare>,
+    last_read: Instant,
+    /// Room made for the next frame before its size is known: the size of the last one, within bounds.
+    room: usize,
+    limits: Limits,
+}
+
+impl Input {
+    fn new(limits: Limits) -> Input {
+        Input {
+            buffer: BytesMut::new(),
+            share: None,
+            pending_share: None,
+            last_read: limits.clock.now(),
+            room: FIRST_READ_BYTES,
+            limits,
+        }
+    }
+
+    /// Takes the next whole frame, once it has its share of the budget.
+    fn next_frame(&mut self) -> Result<Option<(Bytes, Share)>, Ended> {
+        let Some(size) = frame::size(&self.buffer, self.limits.request_bytes_max)? else { return Ok(None) };
+        if self.share.is_none() {
+            match self.limits.budget.try_take(size) {
+                Ok(share) => self.share = Some(share),
+                Err(pending) => {
+                    self.pending_share = Some(pending);
+                    return Ok(None);
+                }
+            }
+        }
+        match frame::take(&mut self.buffer, size) {
+            Some(frame) => {
+                self.room = (size + frame::SIZE_BYTES).clamp(FIRST_READ_BYTES, ROOM_AT_ONCE_MAX);
+                Ok(self.share.take().map(|share| (frame, share)))
+            }
+            None => {
+                let missing = frame::SIZE_BYTES + size - self.buffer.len();
+                self.buffer.reserve(missing.min(ROOM_AT_ONCE_MAX.max(self.buffer.len())));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads into a buffer that is of no more use elsewhere, rather than into a new one.
+    fn reuse(&mut self, mut buffer: BytesMut) {
+        if self.buffer.is_empty() && buffer.capacity() > self.buffer.capacity() {
+            buffer.clear();
+            self.buffer = buffer;
+        }
+    }
+
+    fn share_came(&mut self, share: Share) {
+        self.pending_share = None;
+        self.share = Some(share);
+    }
+
+    /// Whether more bytes should be read: while a request may start, and else only to notice that the peer hung up.
+    fn wants_bytes(&self, may_start: bool) -> bool {
+        self.pending_share.is_none() && (may_start || self.buffer.len() < FIRST_READ_BYTES)
+    }
+
+    /// Gives memory of a silent connection back and says when to look again; none once it was silent for too long.
+    fn on_timer(
+        &mut self,
+        now: Instant,
+        last_activity: Instant,
+        nothing_under_way: bool,
+    ) -> Result<Option<Instant>, Ended> {
+        let last_activity = last_activity.max(self.last_read);
+        if !self.buffer.is_empty() && nothing_under_way && self.pending_share.is_none() {
+            if now >= self.last_read + FRAME_STALL_MAX {
+                let size = frame::size(&self.buffer, self.limits.request_bytes_max)?.unwrap_or_default();
+                return Err(Ended::Stalled { size });
+            }
+            return Ok(Some(self.last_read + FRAME_STALL_MAX));
+        }
+        if now < last_activity + BUFFER_IDLE {
+            return Ok(Some(last_activity + BUFFER_IDLE));
+        }
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+            self.room = FIRST_READ_BYTES;
+        }
+        // Looking again soon after the next activity would cost a timer per request; within this time the buffer of a woken connection may linger.
+        const LOOK_AGAIN: Duration = Duration::from_secs(30);
+        match self.limits.idle_max {
+            Some(idle_max) if nothing_under_way && now >= last_activity + idle_max => Ok(None),
+            Some(idle_max) if nothing_under_way => Ok(Some((last_activity + idle_max).min(now + LOOK_AGAIN))),
+            _ => Ok(Some(now + LOOK_AGAIN)),
+        }
+    }
+}
