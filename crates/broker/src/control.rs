@@ -1,0 +1,292 @@
+//! The control task: one task that holds the image, keeps it current, and acts as controller while this broker is it.
+//!
+//! It runs on a thread of its own, together with the ZooKeeper session, so that a data worker that waits for a slow disk never costs the session. Always true: only this
+//! task makes new images; what it writes as controller is in the image before it plans again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::zookeeper::{ConnectString, Session, SessionConfig, ZkError, paths};
+use parking_lot::RwLock;
+use runtime::{Clock, Random};
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
+
+use crate::config::BrokerConfig;
+use crate::controller::{self, Office, plan};
+use crate::metadata::feed::{Feed, News};
+use crate::metadata::{Change, Image};
+use crate::registration;
+
+/// Pause before something that failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Rounds of planning and writing after one piece of news; what is left then waits for the next.
+const PLANS_MAX: usize = 8;
+
+/// The current ZooKeeper session, for all who use it. It is another one after an expiry. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ZooKeeper {
+    session: Arc<RwLock<Session>>,
+}
+
+impl ZooKeeper {
+    /// Holds a session.
+    #[must_use]
+    pub fn new(session: Session) -> ZooKeeper {
+        ZooKeeper { session: Arc::new(RwLock::new(session)) }
+    }
+
+    /// The session now.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.session.read().clone()
+    }
+
+    fn replace(&self, session: Session) {
+        *self.session.write() = session;
+    }
+}
+
+/// What the control task is made of.
+pub struct Control {
+    /// What the broker was told.
+    pub config: Arc<BrokerConfig>,
+    /// Its id.
+    pub id: i32,
+    /// Its addresses, as it registers them.
+    pub advertised: Vec<client::zookeeper::znodes::Endpoint>,
+    /// The session.
+    pub zookeeper: ZooKeeper,
+    /// Whether it is the controller.
+    pub office: Office,
+    /// Where images go, before replicas act on them.
+    pub images: watch::Sender<Arc<Image>>,
+    /// Notes the session for the next owner of the log directories.
+    pub note_session: Box<dyn Fn(i64) + Send + Sync>,
+    /// Source of the time.
+    pub clock: Clock,
+    /// Source of chance.
+    pub random: Random,
+}
+
+/// Why serving one session ended.
+enum Ended {
+    Expired,
+    Shutdown,
+}
+
+impl Control {
+    /// Runs until `shutdown` says so. `feed` and `image` are those of the start; a session that expires is replaced.
+    pub async fn run(self, mut feed: Feed, mut image: Image, mut shutdown: watch::Receiver<bool>) {
+        loop {
+            match self.serve(&mut feed, &mut image, &mut shutdown).await {
+                Ended::Shutdown => return,
+                Ended::Expired => {}
+            }
+            self.office.resign();
+            warn!("the ZooKeeper session expired; starting a new one");
+            let renewed = tokio::select! {
+                biased;
+                _ = shutdown.changed() => return,
+                renewed = self.renew() => renewed,
+            };
+            (feed, image) = renewed;
+        }
+    }
+
+    async fn serve(&self, feed: &mut Feed, image: &mut Image, shutdown: &mut watch::Receiver<bool>) -> Ended {
+        let mut next_balance = self.clock.now() + self.config.leader_imbalance_check_interval;
+        let mut missed = false;
+        loop {
+            if !missed {
+                match self.act(image).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_terminal() => return Ended::Expired,
+                    Err(error) => {
+                        // What was written is not known: read everything again.
+                        debug!(%error, "a controller write failed");
+                        missed = true;
+                    }
+                }
+                self.publish(image);
+            }
+            if missed {
+                match self.read_all(feed).await {
+                    Ok(read) => {
+                        *image = read;
+                        missed = false;
+                        continue;
+                    }
+                    Err(error) if error.is_terminal() => return Ended::Expired,
+                    Err(error) => {
+                        warn!(%error, "cannot read the cluster's metadata; trying again");
+                        tokio::select! {
+                            biased;
+                            _ = shutdown.changed() => return Ended::Shutdown,
+                            () = self.clock.sleep(RETRY_PAUSE) => continue,
+                        }
+                    }
+                }
+            }
+            let news = tokio::select! {
+                biased;
+                _ = shutdown.changed() => return Ended::Shutdown,
+                news = feed.next() => news,
+                () = self.clock.sleep_until(next_balance) => {
+                    next_balance = self.clock.now() + self.config.leader_imbalance_check_interval;
+                    self.balance(image).await;
+                    continue;
+                }
+            };
+            let read = match news {
+                Ok(News::Missed) => {
+                    missed = true;
+                    continue;
+                }
+                Ok(News::Paths { changed, deletions }) => {
+                    let asked: Vec<_> = deletions.into_iter().filter(|topic| image.topic(topic).is_some()).collect();
+                    image.deletions.extend(asked);
+                    let changes = feed.read(image, changed).await;
+                    // Replicas must see that a deletion was asked for, even if it is done by the time it is read.
+                    if image.deletions.len() > self.images.borrow().deletions.len() {
+                        self.publish(image);
+                    }
+                    changes
+                }
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(changes) => {
+                    for change in changes {
+                        image.apply(change, &self.config.settings);
+                    }
+                }
+                Err(error) if error.is_terminal() => return Ended::Expired,
+                Err(_) => missed = true,
+            }
+        }
+    }
+
+    async fn read_all(&self, feed: &mut Feed) -> Result<Image, ZkError> {
+        let mut image = Image::default();
+        for change in feed.read_all().await? {
+            image.apply(change, &self.config.settings);
+        }
+        image.complete = true;
+        Ok(image)
+    }
+
+    fn publish(&self, image: &Image) {
+        let image = Arc::new(image.clone());
+        // Every receiver is gone only while the broker stops.
+        let _ = self.images.send(image);
+    }
+
+    /// Runs for controller where there is none, and does what the controller has to do.
+    async fn act(&self, image: &mut Image) -> Result<(), ZkError> {
+        let session = self.zookeeper.session();
+        if image.controller.is_none() && image.is_live(self.id) {
+            self.office.resign();
+            if self.office.stand(&session, self.clock, self.id).await? {
+                image.controller = Some(self.id);
+            } else {
+                let controller = session.try_get_data(paths::CONTROLLER).await?;
+                let controller = controller
+                    .and_then(|(data, _)| client::zookeeper::znodes::Controller::parse(paths::CONTROLLER, &data).ok());
+                image.controller = controller.map(|controller| controller.broker.0);
+            }
+        }
+        if image.controller != Some(self.id) {
+            self.office.resign();
+            return Ok(());
+        }
+        for _ in 0..PLANS_MAX {
+            let Some(fence) = self.office.fence() else { return Ok(()) };
+            let rules = plan::Rules { controller_epoch: fence.epoch, delete_topics: self.config.delete_topics };
+            let mut actions = plan::plan(image, rules);
+            if image.preferred_election {
+                let named = controller::preferred_election_request(&session).await?;
+                actions.extend(plan::prefer(image, Some(&named), fence.epoch));
+                actions.push(plan::Action::ForgetPreferredElection);
+            }
+            if actions.is_empty() {
+                return Ok(());
+            }
+            let changes = match controller::carry_out(&session, fence, image, actions, self.random).await {
+                Ok(changes) => changes,
+                Err(error) => {
+                    if matches!(&error, ZkError::Multi { path, .. } if path == paths::CONTROLLER_EPOCH) {
+                        self.office.resign();
+                    }
+                    return Err(error);
+                }
+            };
+            if changes.is_empty() {
+                return Ok(());
+            }
+            self.take_in(image, changes);
+        }
+        Ok(())
+    }
+
+    /// Takes what was written into the image; a deletion is shown to the replicas before the topic is gone.
+    fn take_in(&self, image: &mut Image, changes: Vec<Change>) {
+        if changes.iter().any(|change| matches!(change, Change::Topic(_, None))) {
+            self.publish(image);
+        }
+        for change in changes {
+            image.apply(change, &self.config.settings);
+        }
+    }
+
+    async fn balance(&self, image: &mut Image) {
+        let Some(fence) = self.office.fence().filter(|_| self.config.auto_leader_rebalance) else { return };
+        let actions = plan::prefer(image, None, fence.epoch);
+        if actions.is_empty() {
+            return;
+        }
+        info!(partitions = actions.len(), "giving leadership back to preferred replicas");
+        match controller::carry_out(&self.zookeeper.session(), fence, image, actions, self.random).await {
+            Ok(changes) => self.take_in(image, changes),
+            Err(error) => warn!(%error, "cannot give leadership back to preferred replicas"),
+        }
+    }
+
+    /// A new session after an expiry: registered again, watched and read.
+    async fn renew(&self) -> (Feed, Image) {
+        let expired = self.zookeeper.session().session_id();
+        loop {
+            match self.try_renew(expired).await {
+                Ok(renewed) => return renewed,
+                Err(why) => {
+                    error!(%why, "cannot begin a new ZooKeeper session; trying again");
+                    self.clock.sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn try_renew(&self, expired: i64) -> Result<(Feed, Image), String> {
+        let session = begin_session(&self.config).map_err(|error| error.to_string())?;
+        session.connected(self.config.zookeeper_session_timeout).await.map_err(|error| error.to_string())?;
+        (self.note_session)(session.session_id());
+        let registration = registration::describe(&self.config, &self.advertised, self.clock);
+        registration::register(&session, self.id, &registration, Some(expired))
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut feed = Feed::start(session.clone()).await.map_err(|error| error.to_string())?;
+        let image = self.read_all(&mut feed).await.map_err(|error| error.to_string())?;
+        self.zookeeper.replace(session);
+        Ok((feed, image))
+    }
+}
+
+/// Starts a session as the configuration says, without waiting for a server.
+///
+/// # Errors
+/// A `zookeeper.connect` that cannot be read.
+pub fn begin_session(config: &BrokerConfig) -> Result<Session, ZkError> {
+    let connect = ConnectString::parse(&config.zookeeper_connect)?;
+    Ok(Session::start(SessionConfig::new(connect, config.zookeeper_session_timeout)))
+}

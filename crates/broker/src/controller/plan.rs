@@ -1,0 +1,192 @@
+//! What a controller does about an image: a plain function, so that every case is a test.
+
+use std::sync::Arc;
+
+use client::zookeeper::znodes::PartitionState as StateZnode;
+
+use crate::metadata::{Image, Partition, PartitionState, Topic};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Give a topic without an id one.
+    NameTopic {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// Write the first state of a partition.
+    CreateState {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The state.
+        state: StateZnode,
+        /// Whether the topic has no state at all yet, so that the parent must be made.
+        first_of_topic: bool,
+    },
+    /// Replace the state of a partition.
+    SetState {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The state.
+        state: StateZnode,
+        /// Version that it replaces.
+        expected: i32,
+    },
+    /// Take a topic out of the tree.
+    DeleteTopic {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// Drop a request to delete a topic that is not there, or that may not be deleted.
+    ForgetDeletion {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// Drop the request for a preferred replica election, done.
+    ForgetPreferredElection,
+}
+
+/// What the plan depends on besides the image.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Epoch of this controller.
+    pub controller_epoch: i32,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+}
+
+/// What the tree needs: leaders for partitions without a live one, ids, deletions.
+#[must_use]
+pub fn plan(image: &Image, rules: Rules) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for topic in &image.deletions {
+        let deletes = rules.delete_topics && image.topic(topic).is_some();
+        let topic = topic.clone();
+        actions.push(if deletes { Action::DeleteTopic { topic } } else { Action::ForgetDeletion { topic } });
+    }
+    for topic in image.topics.values() {
+        if rules.delete_topics && image.deletions.contains(&topic.name) {
+            continue;
+        }
+        if topic.id == protocol::types::Uuid::ZERO {
+            actions.push(Action::NameTopic { topic: topic.name.clone() });
+        }
+        elect(image, topic, rules, &mut actions);
+    }
+    actions
+}
+
+fn elect(image: &Image, topic: &Topic, rules: Rules, actions: &mut Vec<Action>) {
+    let mut first_of_topic = topic.partitions.iter().all(|partition| partition.state.is_none());
+    for partition in &topic.partitions {
+        match &partition.state {
+            None => {
+                if let Some(state) = first_state(image, partition, rules) {
+                    let (topic, partition) = (topic.name.clone(), partition.partition);
+                    actions.push(Action::CreateState { topic, partition, state, first_of_topic });
+                    first_of_topic = false;
+                }
+            }
+            Some(state) if !image.is_live(state.leader) => {
+                if let Some(next) = next_leader(image, partition, state, topic.config.unclean_leader_election, rules) {
+                    actions.push(set_state(topic, partition, state, next));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn set_state(topic: &Topic, partition: &Partition, old: &PartitionState, state: StateZnode) -> Action {
+    Action::SetState { topic: topic.name.clone(), partition: partition.partition, state, expected: old.zk_version }
+}
+
+/// A new partition is led by its first live replica, and all live ones are in sync: there is nothing to lack yet. Without a live replica it waits.
+fn first_state(image: &Image, partition: &Partition, rules: Rules) -> Option<StateZnode> {
+    let isr: Vec<i32> = partition.replicas.iter().copied().filter(|replica| image.is_live(*replica)).collect();
+    let leader = *isr.first()?;
+    Some(StateZnode { controller_epoch: rules.controller_epoch, leader, leader_epoch: 0, isr, ..StateZnode::default() })
+}
+
+/// The leader after one that is gone: the first assigned replica that is in sync and alive; else, only where the topic allows it, any that is alive; else none (-1), with
+/// the ISR kept, so that whoever of it comes back leads again.
+fn next_leader(
+    image: &Image,
+    partition: &Partition,
+    state: &PartitionState,
+    unclean: bool,
+    rules: Rules,
+) -> Option<StateZnode> {
+    let live = |replica: &&i32| image.is_live(**replica);
+    let in_sync = partition
+        .replicas
+        .iter()
+        .filter(live)
+        .find(|replica| state.isr.contains(replica) || state.elr.contains(replica));
+    let any = partition.replicas.iter().find(live).filter(|_| unclean);
+    let next = |leader: i32, isr: Vec<i32>| StateZnode {
+        controller_epoch: rules.controller_epoch,
+        leader,
+        leader_epoch: state.leader_epoch + 1,
+        isr,
+        ..state.znode.clone()
+    };
+    match (in_sync, any) {
+        (Some(leader), _) => {
+            let mut isr: Vec<i32> = state.isr.iter().copied().filter(|replica| image.is_live(*replica)).collect();
+            if !isr.contains(leader) {
+                isr.push(*leader);
+            }
+            Some(next(*leader, isr))
+        }
+        (None, Some(leader)) => Some(next(*leader, vec![*leader])),
+        (None, None) if state.leader != -1 => Some(next(-1, state.isr.clone())),
+        (None, None) => None,
+    }
+}
+
+/// Moves of leadership to preferred replicas: of the named partitions, or of all.
+#[must_use]
+pub fn prefer(image: &Image, named: Option<&[(String, i32)]>, controller_epoch: i32) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for topic in image.topics.values() {
+        for partition in &topic.partitions {
+            let asked = named.is_none_or(|named| {
+                named.iter().any(|(name, number)| **name == *topic.name && *number == partition.partition)
+            });
+            let (Some(state), Some(preferred)) = (&partition.state, partition.replicas.first()) else { continue };
+            if asked && state.leader != *preferred && state.isr.contains(preferred) && image.is_live(*preferred) {
+                let next = StateZnode {
+                    controller_epoch,
+                    leader: *preferred,
+                    leader_epoch: state.leader_epoch + 1,
+                    ..state.znode.clone()
+                };
+                actions.push(set_state(topic, partition, state, next));
+            }
+        }
+    }
+    actions
+}
+
+/// New leader epochs for the partitions a broker leads, after it started without having stopped cleanly: what its log lost must not be taken for what it writes now.
+#[must_use]
+pub fn raise_epochs(image: &Image, broker: i32) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for topic in image.topics.values() {
+        for partition in &topic.partitions {
+            if let Some(state) = partition.state.as_ref().filter(|state| state.leader == broker) {
+                let next = StateZnode { leader_epoch: state.leader_epoch + 1, ..state.znode.clone() };
+                actions.push(set_state(topic, partition, state, next));
+            }
+        }
+    }
+    actions
+}
+
+#[cfg(test)]
+mod tests;
