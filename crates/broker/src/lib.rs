@@ -1,1 +1,31 @@
-//! (being written)
+//! The Kafka-compatible broker: sockets, one handler per API, and the managers behind them. It keeps its metadata in ZooKeeper's tree as Kafka does, and knows nothing of
+//! who serves that tree.
+//!
+//! # Layout
+//! - [`broker`]: starting and stopping; [`error`]: why it does not start
+//! - [`config`]: `server.properties`, listeners, topic configuration
+//! - [`network`]: sockets to frames, answers to sockets
+//! - [`handlers`]: one file per API
+//! - [`state`]: what all parts share
+//! - [`metadata`]: the image of the cluster
+//! - [`replica_manager`]: the partitions held here
+//! - [`fetch_sessions`], [`producer_ids`]: what is remembered for consumers and producers
+//! - [`control`]: the task that keeps the image current; [`controller`]: electing leaders; [`registration`]: joining the cluster
+
+pub mod broker;
+pub mod config;
+pub mod control;
+pub mod controller;
+pub mod error;
+pub mod fetch_sessions;
+pub mod handlers;
+pub mod metadata;
+pub mod network;
+pub mod producer_ids;
+pub mod registration;
+pub mod replica_manager;
+pub mod state;
+
+pub use broker::{Broker, Status};
+pub use config::BrokerConfig;
+pub use error::BrokerError;

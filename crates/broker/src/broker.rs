@@ -1,0 +1,561 @@
+//! Starting and stopping a broker.
+//!
+//! The order of a start: take the ports, reach ZooKeeper, learn the cluster and who we are, lock and recover the logs, act on the tree, accept connections, register. A
+//! broker that is registered serves.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::zookeeper::znodes::Endpoint;
+use client::zookeeper::{Session, ZkError};
+use protocol::types::BrokerId;
+use runtime::{Clock, Disk, Random};
+use storage::{LogManager, LogManagerConfig, RecoveryReport, StorageError};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::config::BrokerConfig;
+use crate::control::{Control, ZooKeeper, begin_session};
+use crate::controller::{Office, plan};
+use crate::error::BrokerError;
+use crate::fetch_sessions::FetchSessions;
+use crate::metadata::feed::Feed;
+use crate::metadata::{Image, MetadataCache, Publisher};
+use crate::network::Acceptors;
+use crate::network::acceptor::{BoundListener, ConnectionLimits, bind};
+use crate::network::budget::Budget;
+use crate::network::connection::{Limits, READ_AHEAD_MAX};
+use crate::producer_ids::ProducerIds;
+use crate::registration;
+use crate::replica_manager::ReplicaManager;
+use crate::state::BrokerState;
+
+/// Longest wait at shutdown for one part to end.
+const SHUTDOWN_STEP_MAX: Duration = Duration::from_secs(10);
+
+/// How often logs do the work of time (`flush.ms`, delayed removals).
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A lock file is a line or two.
+const LOCK_FILE_BYTES_MAX: u64 = 4096;
+
+/// A running broker. Dropping it does not stop it: call [`Broker::shutdown`].
+pub struct Broker {
+    state: Arc<BrokerState>,
+    acceptors: Acceptors,
+    addresses: Vec<(String, SocketAddr)>,
+    report: RecoveryReport,
+    stop: watch::Sender<bool>,
+    control: ControlThread,
+}
+
+/// The thread of the ZooKeeper session and the control task.
+struct ControlThread {
+    runtime: tokio::runtime::Handle,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// A broker as it is now, for pages, metrics and tests.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Its id.
+    pub id: i32,
+    /// Id of its cluster.
+    pub cluster_id: String,
+    /// Whether it is the controller.
+    pub is_controller: bool,
+    /// Who is the controller, as far as it knows.
+    pub controller: Option<i32>,
+    /// Live brokers.
+    pub brokers: Vec<i32>,
+    /// Topics in the cluster.
+    pub topics: usize,
+    /// Partitions held here.
+    pub partitions: usize,
+    /// Of these, those it leads.
+    pub leaderships: usize,
+    /// Open connections.
+    pub connections: usize,
+}
+
+impl Broker {
+    /// Starts a broker on the current tokio runtime, which serves its connections.
+    ///
+    /// # Errors
+    /// Everything a person can get wrong: see [`BrokerError`].
+    pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
+        let started = Clock::real().now();
+        for warning in config.settings.warnings() {
+            warn!("{warning}");
+        }
+        let listeners = bind(&config.listeners.bind).await?;
+        let control = ControlThread::start()?;
+        let begun =
+            Start { config: Arc::new(config), clock: Clock::real(), random: Random::real(), disk: Disk::real() };
+        let broker = begun.run(listeners, control).await?;
+        info!(id = broker.state.id, elapsed_ms = started.elapsed().as_millis(), "started");
+        Ok(broker)
+    }
+
+    /// Where it listens: name of the listener, and its address with the port that was really taken.
+    #[must_use]
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.state.id
+    }
+
+    /// What its logs looked like at the start.
+    #[must_use]
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// How it is now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let image = self.state.metadata.image();
+        let held = self.state.replicas.all();
+        Status {
+            id: self.state.id,
+            cluster_id: self.state.cluster_id.clone(),
+            is_controller: self.state.office.fence().is_some(),
+            controller: image.controller,
+            brokers: image.brokers.keys().copied().collect(),
+            topics: image.topics.len(),
+            partitions: held.len(),
+            leaderships: held.iter().filter(|partition| partition.leader_epoch().is_ok()).count(),
+            connections: self.acceptors.connections(),
+        }
+    }
+
+    /// Stops in good order: no new connections, requests that wait are answered, the session closed (so that the cluster knows at once), logs synced and marked clean.
+    pub async fn shutdown(mut self) {
+        info!(id = self.state.id, "shutting down");
+        self.state.replicas.stop_all();
+        self.acceptors.stop();
+        let _ = self.stop.send(true);
+        let session = self.state.zookeeper.session();
+        let closing = self.control.runtime.spawn(async move { session.close().await });
+        if tokio::time::timeout(SHUTDOWN_STEP_MAX, closing).await.is_err() {
+            warn!("ZooKeeper did not confirm the end of the session in time");
+        }
+        let logs = self.state.replicas.logs().clone();
+        let stopped = runtime::spawn_blocking(move || logs.shutdown()).await;
+        match stopped {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => {
+                error!(error = %problem, "the logs were not stopped cleanly; the next start checks them")
+            }
+            Err(problem) => error!(error = %problem, "stopping the logs failed"),
+        }
+        self.control.end();
+        info!(id = self.state.id, "shut down completed");
+    }
+}
+
+impl ControlThread {
+    fn start() -> Result<ControlThread, BrokerError> {
+        let failed = |source| BrokerError::Io { action: "start the control thread".to_owned(), source };
+        let runtime = runtime::spawn::current_thread().map_err(failed)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let thread = runtime::thread("broker-control", move || {
+            // An error means that the broker was dropped, which ends the thread too.
+            let _ = runtime.block_on(stopped);
+        })
+        .map_err(failed)?;
+        Ok(ControlThread { runtime: handle, stop: Some(stop), thread: Some(thread) })
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+
+    /// Runs a step of the start on the control thread.
+    async fn run<T: Send + 'static>(
+        &self,
+        step: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        self.runtime.spawn(step).await.unwrap_or_else(|failed| {
+            Err(BrokerError::Io { action: "run the control thread".to_owned(), source: std::io::Error::other(failed) })
+        })
+    }
+}
+
+/// A start under way.
+#[derive(Clone)]
+struct Start {
+    config: Arc<BrokerConfig>,
+    clock: Clock,
+    random: Random,
+    disk: Disk,
+}
+
+/// What ZooKeeper told at the start.
+struct Joined {
+    session: Session,
+    cluster_id: String,
+    id: i32,
+    /// Session of this broker's last run, as its log directory remembers it.
+    previous: Option<i64>,
+    feed: Feed,
+    image: Image,
+}
+
+impl Start {
+    async fn run(self, listeners: Vec<BoundListener>, control: ControlThread) -> Result<Broker, BrokerError> {
+        let step = self.clone();
+        let joined = control.run(async move { step.join().await }).await?;
+        let Joined { session, cluster_id, id, previous, feed, mut image } = joined;
+        let (logs, report) = self.open_logs(id, &cluster_id, &image).await?;
+        let replicas = Arc::new(ReplicaManager::new(
+            id,
+            logs.clone(),
+            self.config.flush_before_ack,
+            self.config.producer_id_expiration_ms,
+            self.clock,
+        ));
+        note_session(&logs, session.session_id());
+        if !report.clean {
+            let step = self.clone();
+            let renewing = session.clone();
+            image = control.run(async move { step.raise_epochs(&renewing, id, image).await }).await?;
+        }
+
+        let zookeeper = ZooKeeper::new(session.clone());
+        let office = Office::default();
+        let (publisher, metadata) = MetadataCache::new();
+        let state = Arc::new(BrokerState {
+            id,
+            cluster_id,
+            listeners: listeners.iter().map(|listener| listener.config.name.clone()).collect(),
+            metadata,
+            replicas: replicas.clone(),
+            zookeeper: zookeeper.clone(),
+            office: office.clone(),
+            fetch_sessions: FetchSessions::new(self.config.fetch_session_slots, self.clock, self.random),
+            producer_ids: ProducerIds::new(id, zookeeper.clone()),
+            creating: parking_lot::Mutex::default(),
+            clock: self.clock,
+            random: self.random,
+            config: self.config.clone(),
+        });
+        let advertised = advertise(&self.config, &listeners).await;
+        let addresses = listeners.iter().map(|listener| (listener.config.name.clone(), listener.address)).collect();
+        let (stop, stopped) = watch::channel(false);
+        let (images, raw) = watch::channel(Arc::new(image.clone()));
+        act_once(&replicas, &publisher, Arc::new(image.clone())).await;
+        runtime::spawn(act_on_images(replicas.clone(), raw, publisher, stopped.clone()));
+        runtime::spawn(housekeeping(self.config.clone(), logs.clone(), self.clock, stopped.clone()));
+
+        let acceptors = self.accept(&state, listeners);
+        let registration = registration::describe(&self.config, &advertised, self.clock);
+        let registered = control
+            .run(async move {
+                registration::drop_old_controller(&session, previous).await?;
+                registration::register(&session, id, &registration, previous).await
+            })
+            .await;
+        if let Err(refused) = registered {
+            acceptors.stop();
+            let _ = stop.send(true);
+            return Err(refused);
+        }
+        let noted = logs.clone();
+        let task = Control {
+            config: self.config.clone(),
+            id,
+            advertised,
+            zookeeper,
+            office,
+            images,
+            note_session: Box::new(move |session| note_session(&noted, session)),
+            clock: self.clock,
+            random: self.random,
+        };
+        control.runtime.spawn(task.run(feed, image, stopped));
+        self.wait_until_registered(&state).await;
+        Ok(Broker { state, acceptors, addresses, report, stop, control })
+    }
+
+    /// Reaches ZooKeeper and learns the cluster's id, this broker's id, and the tree.
+    async fn join(&self) -> Result<Joined, BrokerError> {
+        let unreachable = |cause: ZkError| BrokerError::ZooKeeperUnreachable {
+            servers: self.config.zookeeper_connect.clone(),
+            timeout_ms: self.config.zookeeper_connection_timeout.as_millis(),
+            cause: cause.to_string(),
+        };
+        let session = begin_session(&self.config).map_err(|error| BrokerError::Config {
+            what: error.to_string(),
+            cause: format!("zookeeper.connect as set by {}", self.config.settings.origin("zookeeper.connect")),
+            help: Some("write it as host:2181,host:2181/chroot".to_owned()),
+        })?;
+        session.connected(self.config.zookeeper_connection_timeout).await.map_err(unreachable)?;
+        registration::ensure_parents(&session).await?;
+        let cluster_id = registration::cluster_id(&session, self.random).await?;
+        let id = self.broker_id(&session).await?;
+        let previous = self.config.log_dirs.iter().find_map(|dir| self.noted_session(dir));
+        let failed = |error: ZkError| BrokerError::ZooKeeper {
+            action: "give the cluster's metadata".to_owned(),
+            cause: error.to_string(),
+        };
+        let mut feed = Feed::start(session.clone()).await.map_err(failed)?;
+        let mut image = Image::default();
+        for change in feed.read_all().await.map_err(failed)? {
+            image.apply(change, &self.config.settings);
+        }
+        image.complete = true;
+        registration::refuse_foreign(&image, id)?;
+        Ok(Joined { session, cluster_id, id, previous, feed, image })
+    }
+
+    /// `broker.id`, else the one the log directories belong to, else a new one.
+    async fn broker_id(&self, session: &Session) -> Result<i32, BrokerError> {
+        if let Some(id) = self.config.broker_id {
+            return Ok(id);
+        }
+        for dir in &self.config.log_dirs {
+            let stored = storage::meta_properties::read(self.disk, dir).map_err(storage_error)?;
+            if let Some(id) = stored.and_then(|stored| stored.broker_id) {
+                return Ok(id);
+            }
+        }
+        registration::generate_broker_id(session, self.config.reserved_broker_max_id).await
+    }
+
+    fn noted_session(&self, dir: &Path) -> Option<i64> {
+        let text = self.disk.read(&dir.join(".lock"), LOCK_FILE_BYTES_MAX).ok()?;
+        registration::noted_session(std::str::from_utf8(&text).ok()?)
+    }
+
+    async fn open_logs(
+        &self,
+        id: i32,
+        cluster_id: &str,
+        image: &Image,
+    ) -> Result<(Arc<LogManager>, RecoveryReport), BrokerError> {
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        let mut config = LogManagerConfig::new(self.config.log_dirs.clone(), BrokerId(id));
+        config.cluster_id = Some(cluster_id.to_owned());
+        config.default_config = crate::replica_manager::log_config(&self.config.topic_defaults(), expiration_ms);
+        config.topic_configs = image
+            .topics
+            .values()
+            .map(|topic| (topic.name.clone(), crate::replica_manager::log_config(&topic.config, expiration_ms)))
+            .collect();
+        config.recovery_threads_per_dir = self.config.recovery_threads_per_dir;
+        let (disk, clock) = (self.disk, self.clock);
+        let opened = runtime::spawn_blocking(move || LogManager::open(config, disk, clock)).await;
+        let opened = opened.map_err(|failed| BrokerError::Storage(failed.to_string()))?;
+        let (logs, report) = opened.map_err(storage_error)?;
+        for (partition, problem) in &report.offline {
+            error!(%partition, error = %problem, "a log is not served");
+        }
+        for (dir, problem) in &report.offline_dirs {
+            error!(dir = %dir.display(), error = %problem, "a log directory is not used");
+        }
+        info!(logs = report.logs, clean = report.clean, elapsed_ms = report.elapsed_ms, "opened the logs");
+        Ok((Arc::new(logs), report))
+    }
+
+    /// After a start that was not clean, the leaderships this broker still holds in the tree begin a new epoch.
+    async fn raise_epochs(&self, session: &Session, id: i32, mut image: Image) -> Result<Image, BrokerError> {
+        let actions = plan::raise_epochs(&image, id);
+        if actions.is_empty() {
+            return Ok(image);
+        }
+        info!(partitions = actions.len(), "raising leader epochs after an unclean stop");
+        let changes = crate::controller::write_own_states(session, &actions).await;
+        let changes = changes.map_err(|error| BrokerError::ZooKeeper {
+            action: "raise leader epochs".to_owned(),
+            cause: error.to_string(),
+        })?;
+        for change in changes {
+            image.apply(change, &self.config.settings);
+        }
+        Ok(image)
+    }
+
+    fn accept(&self, state: &Arc<BrokerState>, listeners: Vec<BoundListener>) -> Acceptors {
+        let network = &self.config.network;
+        let limits = Limits {
+            request_bytes_max: network.request_bytes_max,
+            read_ahead_max: READ_AHEAD_MAX.min(network.queued_requests_max),
+            idle_max: network.idle_max,
+            budget: Budget::new(network.queued_request_bytes_max),
+            clock: self.clock,
+        };
+        let overrides = network.connections_per_ip_overrides.iter();
+        let connections = ConnectionLimits {
+            total_max: network.connections_max,
+            per_ip_max: network.connections_per_ip_max,
+            per_ip_overrides: overrides.filter_map(|(host, count)| Some((host.parse().ok()?, *count))).collect(),
+        };
+        Acceptors::start(state, listeners, &limits, &connections)
+    }
+
+    /// The start is over when the broker sees itself: clients that ask it for metadata then are told of it.
+    async fn wait_until_registered(&self, state: &BrokerState) {
+        let limit = self.clock.now() + SHUTDOWN_STEP_MAX;
+        let id = state.id;
+        if state
+            .metadata
+            .wait_until(self.clock, limit, |image| image.is_live(id) && image.controller.is_some())
+            .await
+            .is_none()
+        {
+            warn!("the cluster has no controller yet");
+        }
+    }
+}
+
+fn note_session(logs: &LogManager, session: i64) {
+    if let Err(problem) = logs.write_lock_notes(&registration::session_note(session)) {
+        warn!(error = %problem, "cannot note the ZooKeeper session; a quick restart may have to wait for its expiry");
+    }
+}
+
+fn storage_error(problem: StorageError) -> BrokerError {
+    match problem {
+        StorageError::Locked { dir, holder } => {
+            BrokerError::DirectoryLocked { directory: dir.display().to_string(), holder }
+        }
+        StorageError::BrokerIdMismatch { dir, stored, configured } => BrokerError::BrokerIdMismatch {
+            configured,
+            stored,
+            path: dir.join("meta.properties").display().to_string(),
+        },
+        StorageError::ClusterIdMismatch { path, expected, stored } => {
+            BrokerError::ClusterIdMismatch { found: expected, stored, path: path.display().to_string() }
+        }
+        other => BrokerError::Storage(other.to_string()),
+    }
+}
+
+/// The addresses to register: a host that is not given is this machine's name, port 0 is the one that was taken.
+async fn advertise(config: &BrokerConfig, listeners: &[BoundListener]) -> Vec<Endpoint> {
+    let own_name = own_name().await;
+    let endpoints = config.listeners.advertised.iter().map(|advertised| {
+        let bound = listeners.iter().find(|bound| bound.config.name == advertised.name);
+        let port = match advertised.port {
+            0 => bound.map_or(0, |bound| bound.address.port()),
+            port => port,
+        };
+        Endpoint {
+            listener: advertised.name.clone(),
+            security_protocol: advertised.protocol.name().to_owned(),
+            host: if advertised.host.is_empty() { own_name.clone() } else { advertised.host.clone() },
+            port: i32::from(port),
+        }
+    });
+    endpoints.collect()
+}
+
+/// This machine's name, if it names an address: clients could not reach a leader by any other.
+async fn own_name() -> String {
+    let name = runtime::net::host_name();
+    match tokio::net::lookup_host((name.as_str(), 0)).await.map(|mut addresses| addresses.next()) {
+        Ok(Some(_)) => name,
+        _ => "localhost".to_owned(),
+    }
+}
+
+async fn act_once(replicas: &Arc<ReplicaManager>, publisher: &Publisher, image: Arc<Image>) {
+    let (acting, seen) = (replicas.clone(), image.clone());
+    // A log is opened and deleted on the disk.
+    if let Err(failed) = runtime::spawn_blocking(move || acting.apply(&seen)).await {
+        error!(%failed, "acting on the metadata failed");
+    }
+    // Every reader is gone only while the broker stops.
+    let _ = publisher.send(image);
+}
+
+/// Lets the replicas act on each image before anybody else sees it.
+async fn act_on_images(
+    replicas: Arc<ReplicaManager>,
+    mut raw: watch::Receiver<Arc<Image>>,
+    publisher: Publisher,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let changed = tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            changed = raw.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+        let image = raw.borrow_and_update().clone();
+        act_once(&replicas, &publisher, image).await;
+    }
+}
+
+/// Retention, checkpoints and the logs' own maintenance, each at its interval.
+async fn housekeeping(
+    config: Arc<BrokerConfig>,
+    logs: Arc<LogManager>,
+    clock: Clock,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let start = clock.now();
+    let mut maintenance = start + MAINTENANCE_INTERVAL;
+    let mut high_watermarks = start + config.high_watermark_checkpoint_interval;
+    let mut checkpoints = start + config.recovery_checkpoint_interval;
+    // Kafka waits a little after the start too (`log.initial.task.delay.ms`).
+    let mut retention = start + config.retention_check_interval.min(Duration::from_secs(30));
+    loop {
+        let next = maintenance.min(high_watermarks).min(checkpoints).min(retention);
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            () = clock.sleep_until(next) => {}
+        }
+        let now = clock.now();
+        let due = |at: &mut runtime::clock::Instant, interval: Duration| {
+            let is_due = *at <= now;
+            if is_due {
+                *at = now + interval.max(Duration::from_millis(1));
+            }
+            is_due
+        };
+        let run_maintenance = due(&mut maintenance, MAINTENANCE_INTERVAL);
+        let write_high_watermarks = due(&mut high_watermarks, config.high_watermark_checkpoint_interval);
+        let write_checkpoints = due(&mut checkpoints, config.recovery_checkpoint_interval);
+        let run_retention = due(&mut retention, config.retention_check_interval);
+        let logs = logs.clone();
+        let worked = runtime::spawn_blocking(move || {
+            let now_ms = clock.now_ms();
+            if run_maintenance {
+                logs.run_maintenance(now_ms);
+            }
+            if run_retention {
+                logs.run_retention(now_ms);
+            }
+            if write_checkpoints {
+                return logs.write_checkpoints();
+            }
+            if write_high_watermarks {
+                return logs.write_high_watermarks();
+            }
+            Ok(())
+        });
+        match worked.await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => warn!(error = %problem, "cannot write checkpoints"),
+            Err(failed) => error!(%failed, "housekeeping failed"),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Fetch: slices of log files for consumers and followers, at once or when enough has come.
+//!
+//! The log is looked at when the request comes. Where there is less than `min_bytes`, the request leaves a ticket with each of its partitions and looks again when called,
+//! or at the end of its wait. What is sent goes from file to socket without passing through the program, unless the reader needs another format.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::error::ErrorCode;
+use protocol::messages::Message;
+use protocol::messages::fetch::{
+    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use protocol::records::batch::{HEADER_LEN, LOG_OVERHEAD, MAGIC_V2};
+use protocol::records::message_set::down_convert;
+use protocol::records::{BatchHeader, Codec, MAX_DECOMPRESSED_BYTES};
+use protocol::types::{LeaderEpoch, Offset};
+use protocol::wire::{Reader, Records, WireError};
+use runtime::clock::Instant;
+use storage::{ReadError, ReadLimit};
+
+use super::{RequestContext, ready};
+use crate::fetch_sessions::{FetchPlan, Wanted};
+use crate::metadata::Image;
+use crate::network::connection::PendingAnswer;
+use crate::network::{Answer, FileSlice, Response};
+use crate::replica_manager::HostedPartition;
+use crate::replica_manager::purgatory::Ticket;
+use crate::state::BrokerState;
+
+/// Longest wait a request may ask for.
+const WAIT_MS_MAX: i32 = 10 * 60 * 1000;
+
+/// `isolation_level` of a reader that wants committed transactions only.
+const READ_COMMITTED: i8 = 1;
+
+/// First version that names topics by id (KIP-516).
+const TOPIC_IDS_FROM: i16 = 13;
+/// First version whose first batch always comes whole, however small the limits (KIP-74).
+const WHOLE_FIRST_BATCH_FROM: i16 = 3;
+/// First version that understands batches v2.
+const BATCHES_V2_FROM: i16 = 4;
+/// First version that understands zstd (KIP-110).
+const ZSTD_FROM: i16 = 10;
+
+/// One fetch, as long as it lasts.
+struct Fetch {
+    broker: Arc<BrokerState>,
+    context: RequestContext,
+    plan: FetchPlan,
+    /// -1 for a consumer.
+    replica_id: i32,
+    isolation_level: i8,
+    min_bytes: usize,
+    max_bytes: usize,
+}
+
+/// What one look at the logs found.
+struct Found {
+    partitions: Vec<(Wanted, PartitionData, Option<FileSlice>)>,
+    bytes: usize,
+    /// Whether waiting would help nobody: an error, or a log that parts from the reader's.
+    decided: bool,
+}
+
+/// Answers a fetch, now or when enough has come.
+pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Reader) -> Result<Answer, WireError> {
+    let request = FetchRequest::decode(reader, context.version)?;
+    let replica_id = if context.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+    let plan = match broker.fetch_sessions.plan(&request) {
+        Ok(plan) => plan,
+        Err(code) => {
+            let response = FetchResponse { error_code: code.0, ..Default::default() };
+            return Ok(ready(context.respond(&response)));
+        }
+    };
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or_default().min(broker.config.fetch_max_bytes);
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or_default().min(max_bytes);
+    let fetch = Fetch {
+        broker: broker.clone(),
+        context: context.detached(),
+        plan,
+        replica_id,
+        isolation_level: request.isolation_level,
+        min_bytes,
+        max_bytes,
+    };
+    fetch.note_follower();
+    let found = fetch.look();
+    if request.max_wait_ms <= 0 || fetch.is_enough(&found) {
+        return Ok(ready(fetch.respond(found)));
+    }
+    let wait = Duration::from_millis(request.max_wait_ms.min(WAIT_MS_MAX).unsigned_abs().into());
+    let deadline = broker.clock.now() + wait;
+    let missing = fetch.min_bytes.saturating_sub(found.bytes);
+    drop(found);
+    Ok(Answer::Later(PendingAnswer {
+        future: Box::pin(fetch.wait(missing, deadline)),
+        next_may_start: false,
+        dropped_on_hang_up: true,
+    }))
+}
+
+impl Fetch {
+    fn is_follower(&self) -> bool {
+        self.replica_id >= 0
+    }
+
+    fn is_enough(&self, found: &Found) -> bool {
+        found.decided || found.bytes >= self.min_bytes || self.plan.wanted.is_empty()
+    }
+
+    /// A follower that fetches from an offset has everything before it.
+    fn note_follower(&self) {
+        if !self.is_follower() {
+            return;
+        }
+        let image = self.broker.metadata.image();
+        let now_ms = self.broker.clock.now_ms();
+        for wanted in &self.plan.wanted {
+            if let Ok(hosted) = self.find(&image, wanted)
+                && hosted.check_leader(wanted.current_leader_epoch).is_ok()
+            {
+                hosted.follower_fetched(self.replica_id, Offset(wanted.fetch_offset), now_ms);
+            }
+        }
+    }
+
+    async fn wait(self, missing: usize, deadline: Instant) -> Option<Response> {
+        let mut missing = missing;
+        loop {
+            let ticket = Ticket::new(i64::try_from(missing).unwrap_or(i64::MAX));
+            self.leave(&ticket);
+            // What came between the last look and leaving the ticket was not counted on it.
+            let found = self.look();
+            if self.is_enough(&found) {
+                return self.respond(found);
+            }
+            missing = self.min_bytes.saturating_sub(found.bytes);
+            drop(found);
+            tokio::select! {
+                biased;
+                () = ticket.called() => {}
+                () = self.broker.clock.sleep_until(deadline) => {
+                    let found = self.look();
+                    return self.respond(found);
+                }
+            }
+        }
+    }
+
+    fn leave(&self, ticket: &Arc<Ticket>) {
+        let image = self.broker.metadata.image();
+        for wanted in &self.plan.wanted {
+            if let Ok(hosted) = self.find(&image, wanted) {
+                let waiters = if self.is_follower() { &hosted.appended } else { &hosted.committed };
+                waiters.add(ticket);
+            }
+        }
+    }
+
+    fn find(&self, image: &Image, wanted: &Wanted) -> Result<Arc<HostedPartition>, ErrorCode> {
+        if self.context.version < TOPIC_IDS_FROM {
+            return self.broker.replicas.find(image, &wanted.topic.name, wanted.partition);
+        }
+        let topic = image.topic_by_id(wanted.topic.id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+        let hosted = self.broker.replicas.find(image, &topic.name, wanted.partition)?;
+        if hosted.topic_id() != wanted.topic.id {
+            return Err(ErrorCode::INCONSISTENT_TOPIC_ID);
+        }
+        Ok(hosted)
+    }
+
+    /// Looks at every partition once.
+    fn look(&self) -> Found {
+        let image = self.broker.metadata.image();
+        let mut found = Found { partitions: Vec::with_capacity(self.plan.wanted.len()), bytes: 0, decided: false };
+        for wanted in &self.plan.wanted {
+            let room = self.max_bytes.saturating_sub(found.bytes);
+            let whole_first_batch = found.bytes == 0 || self.context.version < WHOLE_FIRST_BATCH_FROM;
+            let (data, slice) = match self.find(&image, wanted) {
+                Ok(hosted) => self.read(&hosted, wanted, room, whole_first_batch),
+                Err(code) => (refused(wanted, code), None),
+            };
+            found.decided |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
+            found.bytes += data.records.len();
+            found.partitions.push((wanted.clone(), data, slice));
+        }
+        found
+    }
+
+    fn read(
+        &self,
+        hosted: &HostedPartition,
+        wanted: &Wanted,
+        room: usize,
+        whole_first_batch: bool,
+    ) -> (PartitionData, Option<FileSlice>) {
+        let epoch = match hosted.check_leader(wanted.current_leader_epoch) {
+            Ok(epoch) => epoch,
+            Err(code) => return (self.misdirected(hosted, wanted, code), None),
+        };
+        let log = hosted.log();
+        let high_watermark = log.high_watermark();
+        let last_stable_offset = log.last_stable_offset(high_watermark);
+        let mut data = PartitionData {
+            partition_index: wanted.partition,
+            high_watermark: high_watermark.0,
+            last_stable_offset: last_stable_offset.0,
+            log_start_offset: log.log_start_offset().0,
+            aborted_transactions: (self.isolation_level == READ_COMMITTED).then(Vec::new),
+            records: Records::Bytes(Bytes::new()),
+            ..Default::default()
+        };
+        if let Some(diverging_epoch) = diverging(hosted, wanted, epoch) {
+            data.diverging_epoch = diverging_epoch;
+            return (data, None);
+        }
+        let limit = match self.isolation_level {
+            _ if self.is_follower() => ReadLimit::LogEnd,
+            READ_COMMITTED => ReadLimit::LastStableOffset(last_stable_offset),
+            _ => ReadLimit::HighWatermark(high_watermark),
+        };
+        let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or_default().min(room);
+        if max_bytes == 0 && !whole_first_batch {
+            return (data, None);
+        }
+        let read = match log.read(Offset(wanted.fetch_offset), max_bytes, limit, whole_first_batch) {
+            Ok(read) => read,
+            Err(error) => {
+                if let ReadError::Storage(problem) = &error {
+                    tracing::error!(partition = %hosted.partition(), error = %problem, "read failed");
+                }
+                return (refused(wanted, ErrorCode(error.code())), None);
+            }
+        };
+        let Some(slice) = read.slice else { return (data, None) };
+        match self.for_reader(&slice, wanted, hosted) {
+            Ok(None) => {
+                data.records = Records::External { length: slice.len };
+                let slice = FileSlice { file: slice.file, position: slice.pos, length: slice.len as u64 };
+                (data, Some(slice))
+            }
+            Ok(Some(converted)) => {
+                data.records = Records::Bytes(converted);
+                (data, None)
+            }
+            Err(code) => (refused(wanted, code), None),
+        }
+    }
+
+    /// Other bytes for a reader that does not understand what is stored; none where it does.
+    fn for_reader(
+        &self,
+        slice: &storage::FileSlice,
+        wanted: &Wanted,
+        hosted: &HostedPartition,
+    ) -> Result<Option<Bytes>, ErrorCode> {
+        let version = self.context.version;
+        if version >= ZSTD_FROM {
+            return Ok(None);
+        }
+        let unreadable = |error: std::io::Error| {
+            tracing::error!(partition = %hosted.partition(), %error, "read failed");
+            ErrorCode::KAFKA_STORAGE_ERROR
+        };
+        if version >= BATCHES_V2_FROM {
+            return match holds_zstd(slice).map_err(unreadable)? {
+                true => Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
+                false => Ok(None),
+            };
+        }
+        if !hosted.config().down_conversion {
+            return Err(ErrorCode::UNSUPPORTED_VERSION);
+        }
+        let stored = slice.read().map_err(unreadable)?;
+        let magic = if version >= 2 { 1 } else { 0 };
+        let converted = down_convert(stored, magic, Offset(wanted.fetch_offset), MAX_DECOMPRESSED_BYTES);
+        converted.map(|converted| Some(Bytes::from(converted))).map_err(|error| {
+            tracing::warn!(partition = %hosted.partition(), %error, "cannot convert records for an old consumer");
+            error.error_code()
+        })
+    }
+
+    fn misdirected(&self, hosted: &HostedPartition, wanted: &Wanted, code: ErrorCode) -> PartitionData {
+        let mut data = refused(wanted, code);
+        if self.context.version >= 12
+            && matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
+        {
+            let (leader_id, leader_epoch) = hosted.leader_and_epoch();
+            data.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
+        }
+        data
+    }
+
+    fn respond(&self, found: Found) -> Option<Response> {
+        let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+        let mut files = Vec::new();
+        let mut leaders = BTreeSet::new();
+        for (wanted, data, slice) in found.partitions {
+            if !self.plan.tell(&wanted, &data) {
+                continue;
+            }
+            if data.current_leader.leader_id >= 0 {
+                leaders.insert(data.current_leader.leader_id);
+            }
+            files.extend(slice);
+            match responses.last_mut() {
+                Some(topic) if topic.topic == wanted.topic.name && topic.topic_id == wanted.topic.id => {
+                    topic.partitions.push(data)
+                }
+                _ => responses.push(FetchableTopicResponse {
+                    topic: wanted.topic.name.clone(),
+                    topic_id: wanted.topic.id,
+                    partitions: vec![data],
+                }),
+            }
+        }
+        let nodes = self.broker.endpoints_of(&leaders, self.context.listener).into_iter();
+        let node_endpoints =
+            nodes.map(|node| NodeEndpoint { node_id: node.id, host: node.host, port: node.port, rack: node.rack });
+        let response = FetchResponse {
+            session_id: self.plan.session_id,
+            responses,
+            node_endpoints: node_endpoints.collect(),
+            ..Default::default()
+        };
+        self.context.respond_with_files(&response, files)
+    }
+}
+
+fn refused(wanted: &Wanted, code: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index: wanted.partition,
+        error_code: code.0,
+        high_watermark: -1,
+        records: Records::Bytes(Bytes::new()),
+        ..Default::default()
+    }
+}
+
+/// Where the reader's log parts from this one, if it does (KIP-320, KIP-595): the reader has records of its last epoch beyond this log's end of that epoch.
+fn diverging(hosted: &HostedPartition, wanted: &Wanted, epoch: i32) -> Option<EpochEndOffset> {
+    let last = Some(wanted.last_fetched_epoch).filter(|last| *last >= 0)?;
+    let (found, end) = epoch_end(hosted, last, epoch)?;
+    (found < last || end.0 < wanted.fetch_offset).then_some(EpochEndOffset { epoch: found, end_offset: end.0 })
+}
+
+/// The largest epoch of the log that is not above `asked`, and where it ends.
+pub(super) fn epoch_end(hosted: &HostedPartition, asked: i32, current: i32) -> Option<(i32, Offset)> {
+    if asked == current {
+        return Some((current, hosted.log().log_end_offset()));
+    }
+    hosted.log().end_offset_for_epoch(LeaderEpoch(asked)).map(|(epoch, end)| (epoch.0, end))
+}
+
+/// Walks over the headers of a slice; the records stay where they are.
+fn holds_zstd(slice: &storage::FileSlice) -> std::io::Result<bool> {
+    let end = slice.pos + slice.len as u64;
+    let mut at = slice.pos;
+    let mut head = [0u8; HEADER_LEN];
+    while at + LOG_OVERHEAD as u64 <= end {
+        let read = slice.file.read_at(&mut head, at)?;
+        let Some(size) = head.get(8..12).filter(|_| read >= LOG_OVERHEAD).and_then(|size| size.try_into().ok()) else {
+            break;
+        };
+        let size = u64::from(u32::from_be_bytes(size));
+        if read == HEADER_LEN
+            && head[16] == MAGIC_V2.cast_unsigned()
+            && BatchHeader::parse(&head).is_ok_and(|header| header.codec() == Codec::Zstd)
+        {
+            return Ok(true);
+        }
+        at += LOG_OVERHEAD as u64 + size;
+    }
+    Ok(false)
+}

@@ -1,0 +1,292 @@
+//! The partitions this broker holds: opened, led, followed and deleted as the metadata image says.
+//!
+//! Always true: a partition that the image shows as led by this broker was taken over by [`ReplicaManager::apply`] before clients see that image; the log of a topic is
+//! deleted only when its deletion was asked for, or the tree shows another topic of its name: a tree that was lost costs no records.
+//!
+//! # Layout
+//! - [`leadership`]: what a leader knows of its replicas
+//! - [`purgatory`]: requests that wait for a partition
+//! - [`partition`]: one partition: append, read, wait for acks
+//! - [`validation`]: what must be looked at inside batches before they are stored
+//! - [`ReplicaManager`]: all of them
+
+pub mod leadership;
+pub mod partition;
+pub mod purgatory;
+pub mod validation;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use protocol::error::ErrorCode;
+use protocol::types::{TopicPartition, Uuid};
+use runtime::Clock;
+use storage::{LogConfig, LogManager, StorageError, TimestampType};
+use tracing::{error, info, warn};
+
+use crate::config::{FlushBeforeAck, TopicConfig};
+use crate::metadata::{Image, PartitionState, Topic};
+
+pub use partition::{HostedPartition, Role};
+
+/// The partitions of one topic that are held here, by number.
+type HostedTopic = BTreeMap<i32, Arc<HostedPartition>>;
+
+/// All partitions this broker holds.
+pub struct ReplicaManager {
+    id: i32,
+    logs: Arc<LogManager>,
+    flush_before_ack: FlushBeforeAck,
+    producer_id_expiration_ms: i64,
+    clock: Clock,
+    hosted: RwLock<HashMap<Arc<str>, HostedTopic>>,
+    /// Partitions whose log cannot be opened.
+    failed: RwLock<HashMap<TopicPartition, StorageError>>,
+}
+
+impl ReplicaManager {
+    /// A manager that holds nothing until the first [`ReplicaManager::apply`].
+    #[must_use]
+    pub fn new(
+        id: i32,
+        logs: Arc<LogManager>,
+        flush_before_ack: FlushBeforeAck,
+        producer_id_expiration_ms: i64,
+        clock: Clock,
+    ) -> ReplicaManager {
+        ReplicaManager {
+            id,
+            logs,
+            flush_before_ack,
+            producer_id_expiration_ms,
+            clock,
+            hosted: RwLock::default(),
+            failed: RwLock::default(),
+        }
+    }
+
+    /// The logs behind the partitions.
+    #[must_use]
+    pub fn logs(&self) -> &Arc<LogManager> {
+        &self.logs
+    }
+
+    /// The partition, if it is held here.
+    #[must_use]
+    pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<HostedPartition>> {
+        self.hosted.read().get(topic)?.get(&partition).cloned()
+    }
+
+    /// The partition, or the error a client gets: 3 for one that nobody knows, 6 for one that is elsewhere, 56 for one whose log is broken.
+    ///
+    /// # Errors
+    /// The error code for the client.
+    pub fn find(&self, image: &Image, topic: &str, partition: i32) -> Result<Arc<HostedPartition>, ErrorCode> {
+        if let Some(found) = self.get(topic, partition) {
+            return Ok(found);
+        }
+        match image.topic(topic).and_then(|known| known.partition(partition)) {
+            None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            Some(known)
+                if known.replicas.contains(&self.id)
+                    && self.failed.read().contains_key(&TopicPartition::new(topic, partition)) =>
+            {
+                Err(ErrorCode::KAFKA_STORAGE_ERROR)
+            }
+            Some(_) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        }
+    }
+
+    /// Every partition held here, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<HostedPartition>> {
+        let hosted = self.hosted.read();
+        let mut all: Vec<_> = hosted.values().flat_map(|partitions| partitions.values().cloned()).collect();
+        all.sort_by(|a, b| a.partition().cmp(b.partition()));
+        all
+    }
+
+    /// What a topic's configuration means to its logs.
+    #[must_use]
+    pub fn log_config(&self, config: &TopicConfig) -> LogConfig {
+        log_config(config, self.producer_id_expiration_ms)
+    }
+
+    /// Does what an image asks for: opens logs, takes leaderships over, gives them up, deletes. Blocks on the disk.
+    pub fn apply(&self, image: &Image) {
+        if !image.complete {
+            return;
+        }
+        self.drop_gone(image);
+        for topic in image.topics.values() {
+            if !image.deletions.contains(&topic.name) {
+                self.apply_topic(topic);
+            }
+        }
+    }
+
+    fn apply_topic(&self, topic: &Topic) {
+        let mut config_changed = false;
+        for partition in &topic.partitions {
+            let Some(state) = partition.state.as_ref().filter(|_| partition.replicas.contains(&self.id)) else {
+                continue;
+            };
+            let held = self.get(&topic.name, partition.partition);
+            let hosted = match held {
+                Some(hosted) => hosted,
+                None => match self.open(topic, partition.partition) {
+                    Some(hosted) => hosted,
+                    None => continue,
+                },
+            };
+            if hosted.topic_id() != topic.id && topic.id != Uuid::ZERO {
+                self.take_topic_id(topic, &hosted);
+            }
+            if !Arc::ptr_eq(&hosted.config(), &topic.config) {
+                config_changed |= *hosted.config() != *topic.config;
+                hosted.set_config(topic.config.clone());
+            }
+            self.take_role(&hosted, &partition.replicas, state);
+        }
+        if config_changed {
+            info!(topic = %topic.name, "configuration changed");
+            self.logs.update_config(&topic.name, self.log_config(&topic.config));
+        }
+    }
+
+    fn take_topic_id(&self, topic: &Topic, hosted: &Arc<HostedPartition>) {
+        match hosted.log().assign_topic_id(topic.id) {
+            Ok(()) => hosted.set_topic_id(topic.id),
+            Err(error) => warn!(partition = %hosted.partition(), %error, "cannot note the topic id"),
+        }
+    }
+
+    fn take_role(&self, hosted: &Arc<HostedPartition>, replicas: &[i32], state: &PartitionState) {
+        if state.leader == self.id {
+            hosted.lead(self.id, replicas, state, self.clock.now_ms());
+        } else {
+            hosted.follow(state);
+        }
+    }
+
+    fn open(&self, topic: &Topic, number: i32) -> Option<Arc<HostedPartition>> {
+        let partition = TopicPartition::new(topic.name.clone(), number);
+        let id = Some(topic.id).filter(|id| *id != Uuid::ZERO);
+        let config = self.log_config(&topic.config);
+        let opened = match self.logs.get_or_create(&partition, id, config.clone()) {
+            Err(StorageError::TopicIdMismatch { stored, .. }) => {
+                warn!(%partition, %stored, expected = %topic.id, "deleting the log of an earlier topic of this name");
+                self.logs.delete(&partition).and_then(|_| self.logs.get_or_create(&partition, id, config.clone()))
+            }
+            other => other,
+        };
+        match opened {
+            Ok(log) => {
+                log.update_config(config);
+                let hosted = Arc::new(HostedPartition::new(partition.clone(), topic.id, log, topic.config.clone()));
+                self.failed.write().remove(&partition);
+                self.hosted.write().entry(topic.name.clone()).or_default().insert(number, hosted.clone());
+                Some(hosted)
+            }
+            Err(problem) => {
+                if self.failed.write().insert(partition.clone(), problem.clone()).is_none() {
+                    error!(%partition, error = %problem, "cannot open a log");
+                }
+                None
+            }
+        }
+    }
+
+    /// Lets go of partitions that the image no longer gives to this broker.
+    fn drop_gone(&self, image: &Image) {
+        let gone: Vec<(Arc<HostedPartition>, Fate)> = {
+            let hosted = self.hosted.read();
+            let all = hosted.values().flat_map(BTreeMap::values);
+            all.filter_map(|partition| Some((partition.clone(), self.fate(image, partition)?))).collect()
+        };
+        for (hosted, fate) in gone {
+            let partition = hosted.partition();
+            hosted.stop();
+            {
+                let mut all = self.hosted.write();
+                if let Some(partitions) = all.get_mut(&partition.topic) {
+                    partitions.remove(&partition.partition);
+                    if partitions.is_empty() {
+                        all.remove(&partition.topic);
+                    }
+                }
+            }
+            match fate {
+                Fate::Delete => {
+                    if let Err(problem) = self.logs.delete(partition) {
+                        error!(%partition, error = %problem, "cannot delete a log");
+                    }
+                }
+                Fate::Stray => {
+                    warn!(%partition, "the topic vanished from ZooKeeper without a request to delete it; its log stays on disk, unserved");
+                }
+            }
+        }
+    }
+
+    fn fate(&self, image: &Image, hosted: &HostedPartition) -> Option<Fate> {
+        let partition = hosted.partition();
+        if image.deletions.contains(&partition.topic) {
+            return Some(Fate::Delete);
+        }
+        let Some(topic) = image.topic(&partition.topic) else { return Some(Fate::Stray) };
+        let remade = topic.id != Uuid::ZERO && hosted.topic_id() != Uuid::ZERO && topic.id != hosted.topic_id();
+        match topic.partition(partition.partition) {
+            _ if remade => Some(Fate::Delete),
+            Some(known) if known.replicas.contains(&self.id) => None,
+            Some(_) => Some(Fate::Delete),
+            None => Some(Fate::Stray),
+        }
+    }
+
+    /// `log.flush.before.ack`.
+    #[must_use]
+    pub fn flush_before_ack(&self) -> FlushBeforeAck {
+        self.flush_before_ack
+    }
+
+    /// Gives every leadership up: requests that wait are answered, later ones are sent elsewhere.
+    pub fn stop_all(&self) {
+        for hosted in self.all() {
+            hosted.stop();
+        }
+    }
+}
+
+enum Fate {
+    Delete,
+    Stray,
+}
+
+/// What a topic's configuration means to its logs.
+#[must_use]
+pub fn log_config(config: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
+    let u32_of = |value: i64| u32::try_from(value.max(0)).unwrap_or(u32::MAX);
+    LogConfig {
+        segment_bytes: u32_of(config.segment_bytes),
+        segment_ms: config.segment_ms,
+        segment_index_bytes: u32_of(config.segment_index_bytes),
+        index_interval_bytes: u32_of(config.index_interval_bytes),
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+        max_message_bytes: u32::try_from(config.max_message_bytes).unwrap_or(u32::MAX),
+        flush_messages: config.flush_messages,
+        flush_ms: config.flush_ms,
+        file_delete_delay_ms: config.file_delete_delay_ms,
+        message_timestamp_type: if config.log_append_time {
+            TimestampType::LogAppendTime
+        } else {
+            TimestampType::CreateTime
+        },
+        message_timestamp_before_max_ms: config.timestamp_before_max_ms,
+        message_timestamp_after_max_ms: config.timestamp_after_max_ms,
+        delete: config.delete,
+        producer_id_expiration_ms,
+    }
+}
