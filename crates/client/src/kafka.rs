@@ -11,11 +11,13 @@
 //! - [`cluster`]: metadata, leaders, a connection to any broker
 //! - [`producer`]: batches per partition, retries, idempotence
 //! - [`consumer`]: assigned partitions, groups, offsets
+//! - [`admin`]: topics, configurations, groups, records
 //!
 //! # Invariants
 //! - No bytes from a broker make it panic or allocate more than a configured limit.
 //! - Nothing that may have taken effect is repeated, unless the protocol makes the repetition harmless or the caller asked for it.
 
+pub mod admin;
 mod backoff;
 pub mod cluster;
 pub mod config;
@@ -27,6 +29,7 @@ mod fake_broker;
 pub mod producer;
 pub mod versions;
 
+pub use admin::{Admin, NewTopic};
 pub use cluster::{Cluster, CoordinatorKind, Lane, Metadata, Node, PartitionMetadata, PrivateLane, TopicMetadata};
 pub use config::{
     Acks, ClientConfig, ConsumerConfig, HostPort, IsolationLevel, OffsetReset, ProducerConfig, Strategy, parse_servers,
