@@ -1,10 +1,13 @@
 //! `StreamingContext` and `DStream`: what the package's classes of these names hold.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+use streaming::text::Text;
 use streaming::{DStream, Rdd, RddQueue, StreamingContext, StreamingContextState, StreamingError, TaskError, Time};
 
 use crate::block::{Block, in_python, raise};
@@ -64,6 +67,26 @@ impl PyStreamingContext {
     /// `function(event name, dict)` is called for every event.
     fn add_listener(&self, function: Py<PyAny>) {
         self.0.add_streaming_listener(Arc::new(PythonListener::new(function)));
+    }
+
+    /// Lines that a server sends.
+    fn socket_text_stream(&self, host: &str, port: u16) -> PyDStream {
+        PyDStream(texts(&self.0.socket_text_stream(host, port)))
+    }
+
+    /// Lines of files that appear in a folder.
+    fn text_file_stream(&self, directory: PathBuf) -> PyDStream {
+        PyDStream(texts(&self.0.text_file_stream(&directory)))
+    }
+
+    /// Records of equal length of files that appear in a folder.
+    fn binary_records_stream(&self, py: Python<'_>, directory: PathBuf, record_length: usize) -> PyResult<PyDStream> {
+        let stream = self.0.binary_records_stream(&directory, record_length).map_err(|error| explain(py, error))?;
+        Ok(PyDStream(stream.map_partitions(|records| {
+            in_python(|py| {
+                Ok(vec![Block::new(&PyList::new(py, records.iter().map(|record| PyBytes::new(py, record)))?)])
+            })
+        })))
     }
 
     /// The RDDs of a list, one a batch or all in the first, then `default` or an empty one.
@@ -148,6 +171,15 @@ impl PyDStream {
         let rdds = py.detach(|| stream.slice(Time::from_ms(from_ms), Time::from_ms(until_ms)));
         Ok(rdds.map_err(|error| raise(py, error))?.into_iter().map(PyRdd).collect())
     }
+}
+
+/// Blocks of Python strings.
+fn texts(lines: &DStream<Text>) -> DStream<Block> {
+    lines.map_partitions(|lines| {
+        in_python(|py| {
+            Ok(vec![Block::new(&PyList::new(py, lines.iter().map(|line| PyString::new(py, line.as_str())))?)])
+        })
+    })
 }
 
 /// Calls `function(first or None, second, ms)`, which gives an RDD.
