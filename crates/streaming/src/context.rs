@@ -176,6 +176,7 @@ impl StreamingContext {
             Err(error) => {
                 inner.stop.set(&inner.clock);
                 inner.graph.stop_inputs();
+                inner.graph.close_inputs();
                 inner.bus.stop();
                 inner.graph.clear();
                 life.state = StreamingContextState::Stopped;
@@ -190,7 +191,10 @@ impl StreamingContext {
         inner.bus.start()?;
         inner.bus.post(Event::StreamingStarted(inner.clock.now_ms()));
         let events = SourceEvents::new(inner.bus.clone(), inner.clock.clone());
-        inner.graph.start_inputs(&events).map_err(|(name, error)| StreamingError::Source { name, error })?;
+        inner
+            .graph
+            .start_inputs(&inner.spark, &events)
+            .map_err(|(name, error)| StreamingError::Source { name, error })?;
         let first = Time::from_ms(inner.clock.now_ms()).floor(inner.batch, Time::from_ms(0)) + inner.batch;
         inner.graph.initialize(first - inner.batch, *inner.remember.lock());
 
@@ -282,6 +286,7 @@ impl StreamingContext {
                 self.abandon(&[generator, scheduler]);
             }
         }
+        inner.graph.close_inputs();
         inner.bus.stop();
         inner.graph.clear();
         ACTIVE.lock().take_if(|active| Arc::ptr_eq(&active.0, inner));

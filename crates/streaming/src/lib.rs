@@ -49,6 +49,7 @@ pub use jobs::{BatchClock, ManualClock};
 pub use listener::StreamingListener;
 pub use rdd::{Data, Key, Rdd};
 pub use scheduler::SparkContext;
+pub use sources::kafka;
 pub use sources::queue::RddQueue;
 pub use text::Text;
 pub use time::{Millis, Time};

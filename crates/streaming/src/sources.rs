@@ -33,7 +33,7 @@ pub trait InputSource<T: Data>: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it cannot; the program then does not start.
-    fn start(&self, _events: &SourceEvents, _stream_id: usize) -> Result<(), TaskError> {
+    fn start(&self, _spark: &SparkContext, _events: &SourceEvents, _stream_id: usize) -> Result<(), TaskError> {
         Ok(())
     }
 
@@ -53,6 +53,9 @@ pub trait InputSource<T: Data>: Send + Sync + 'static {
 
     /// All output operations of a batch have ended.
     fn batch_completed(&self, _batch: &BatchInfo, _succeeded: bool) {}
+
+    /// The last batch has ended, after [`InputSource::stop`].
+    fn close(&self) {}
 }
 
 /// What a source says about the records it gives to a batch.
@@ -67,10 +70,11 @@ pub struct Input {
 /// A source whose element type is not known.
 pub(crate) trait AnySource: Send + Sync {
     fn name(&self) -> String;
-    fn start(&self, events: &SourceEvents) -> Result<(), TaskError>;
+    fn start(&self, spark: &SparkContext, events: &SourceEvents) -> Result<(), TaskError>;
     fn stop(&self);
     fn has_pending(&self) -> bool;
     fn batch_completed(&self, batch: &BatchInfo, succeeded: bool);
+    fn close(&self);
 }
 
 struct Registered<T> {
@@ -82,8 +86,8 @@ impl<T: Data> AnySource for Registered<T> {
     fn name(&self) -> String {
         self.source.name()
     }
-    fn start(&self, events: &SourceEvents) -> Result<(), TaskError> {
-        self.source.start(events, self.stream_id)
+    fn start(&self, spark: &SparkContext, events: &SourceEvents) -> Result<(), TaskError> {
+        self.source.start(spark, events, self.stream_id)
     }
     fn stop(&self) {
         self.source.stop();
@@ -93,6 +97,9 @@ impl<T: Data> AnySource for Registered<T> {
     }
     fn batch_completed(&self, batch: &BatchInfo, succeeded: bool) {
         self.source.batch_completed(batch, succeeded);
+    }
+    fn close(&self) {
+        self.source.close();
     }
 }
 

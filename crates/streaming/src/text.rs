@@ -193,6 +193,11 @@ impl TextBlocks {
         }
     }
 
+    /// The strings of closed blocks, which then leave.
+    pub(crate) fn drain_closed(&mut self) -> std::vec::Drain<'_, Text> {
+        self.texts.drain(..)
+    }
+
     /// Strings so far, those of the open block included.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, ReentrantMutex};
 
 use crate::error::TaskError;
 use crate::listener::{BatchInfo, OutputOperationInfo};
+use crate::scheduler::SparkContext;
 use crate::sources::{AnySource, SourceEvents};
 use crate::time::{Millis, Time};
 
@@ -121,9 +122,9 @@ impl Graph {
         }
     }
 
-    pub(crate) fn start_inputs(&self, events: &SourceEvents) -> Result<(), (String, TaskError)> {
+    pub(crate) fn start_inputs(&self, spark: &SparkContext, events: &SourceEvents) -> Result<(), (String, TaskError)> {
         for input in self.inputs() {
-            input.start(events).map_err(|error| (input.name(), error))?;
+            input.start(spark, events).map_err(|error| (input.name(), error))?;
         }
         Ok(())
     }
@@ -131,6 +132,12 @@ impl Graph {
     pub(crate) fn stop_inputs(&self) {
         for input in self.inputs() {
             input.stop();
+        }
+    }
+
+    pub(crate) fn close_inputs(&self) {
+        for input in self.inputs() {
+            input.close();
         }
     }
 

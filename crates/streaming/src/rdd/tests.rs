@@ -47,7 +47,7 @@ fn union_and_coalesce() {
     assert_eq!(all.num_partitions(), 4);
     assert_eq!(all.collect().unwrap(), [1, 2, 3, 4, 5]);
     assert_eq!(all.coalesce(2).collect_partitions().unwrap(), [vec![1, 2], vec![3, 4, 5]]);
-    assert_eq!(sc.empty_rdd::<i32>().coalesce(2).collect().unwrap(), []);
+    assert!(sc.empty_rdd::<i32>().coalesce(2).collect().unwrap().is_empty());
     assert_eq!(sc.union::<i32>(&[]).count().unwrap(), 0);
 }
 
@@ -128,7 +128,7 @@ fn actions() {
     assert_eq!(rdd.count().unwrap(), 10);
     assert_eq!(rdd.reduce(|a, b| a + b).unwrap(), Some(55));
     assert_eq!(rdd.first().unwrap(), Some(1));
-    assert_eq!(rdd.take(0).unwrap(), []);
+    assert!(rdd.take(0).unwrap().is_empty());
     assert_eq!(rdd.take(3).unwrap(), [1, 2, 3]);
     assert_eq!(rdd.take(99).unwrap().len(), 10);
     assert!(!rdd.is_empty().unwrap());

@@ -28,7 +28,15 @@ struct Inner {
     stopped: AtomicBool,
     jobs: Mutex<Vec<Weak<AtomicBool>>>,
     clock: Clock,
+    /// Where sources talk to the network; made when the first of them needs it.
+    io: Mutex<Option<tokio::runtime::Runtime>>,
 }
+
+/// Threads of the sources' network runtime: they only frame and copy.
+const IO_THREADS: usize = 1;
+
+/// Threads for calls that block, of which name lookups are the only ones here.
+const IO_BLOCKING_THREADS_MAX: usize = 4;
 
 impl SparkContext {
     /// An executor in this process: `local` (one thread), `local[n]`, or `local[*]` (a thread per core).
@@ -46,6 +54,7 @@ impl SparkContext {
             stopped: AtomicBool::new(false),
             jobs: Mutex::new(Vec::new()),
             clock: Clock::real(),
+            io: Mutex::new(None),
         })))
     }
 
@@ -86,6 +95,16 @@ impl SparkContext {
                 cancelled.store(true, Ordering::SeqCst);
             }
         }
+    }
+
+    /// The runtime on which sources talk to the network.
+    pub(crate) fn io(&self) -> std::io::Result<tokio::runtime::Handle> {
+        let mut io = self.0.io.lock();
+        let runtime = match io.take() {
+            Some(runtime) => runtime,
+            None => runtime::spawn::multi_thread("streaming-io", IO_THREADS, IO_BLOCKING_THREADS_MAX)?,
+        };
+        Ok(io.insert(runtime).handle().clone())
     }
 
     pub(crate) fn next_id(&self) -> u64 {

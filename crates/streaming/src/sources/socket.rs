@@ -72,7 +72,7 @@ impl InputSource<Text> for SocketSource {
         format!("socket stream from {}:{}", self.0.host, self.0.port)
     }
 
-    fn start(&self, events: &SourceEvents, stream_id: usize) -> Result<(), TaskError> {
+    fn start(&self, _spark: &SparkContext, events: &SourceEvents, stream_id: usize) -> Result<(), TaskError> {
         let io = runtime::spawn::current_thread()?;
         let shared = self.0.clone();
         let events = events.clone();
