@@ -45,6 +45,9 @@ const READ_BYTES: usize = 64 * 1024;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// A connection that lasted so long has worked: after its loss the next is made at once, while one that breaks sooner counts as a failure to connect.
+const STABLE_AFTER: Duration = Duration::from_secs(1);
+
 /// Wait for the server's goodbye when the session is closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -175,18 +178,29 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let mut hosts = self.connect.hosts().to_vec();
         self.random.shuffle(&mut hosts);
+        let mut wait = RETRY_WAIT_MIN;
         let over = loop {
+            let mut connected_at = None;
             let end = match self.find_server(&hosts).await {
-                Ok(stream) => self.serve(stream).await,
+                Ok(stream) => {
+                    connected_at = Some(self.shared.clock.now());
+                    self.serve(stream).await
+                }
                 Err(end) => end,
             };
-            match end {
+            let why = match end {
                 End::Over(error) => break error,
-                End::Lost(why) => {
-                    tracing::info!(session = %self.session_name(), %why, "lost the ZooKeeper connection, looking for another");
-                    *self.shared.last_failure.lock() = why;
-                    self.publish(SessionState::Disconnected);
-                }
+                End::Lost(why) => why,
+            };
+            tracing::info!(session = %self.session_name(), %why, "lost the ZooKeeper connection, looking for another");
+            *self.shared.last_failure.lock() = why;
+            self.publish(SessionState::Disconnected);
+            if connected_at.is_some_and(|at| self.shared.clock.now() - at >= STABLE_AFTER) {
+                wait = RETRY_WAIT_MIN;
+            } else if let Err(End::Over(error)) = self.pause(wait).await {
+                break error;
+            } else {
+                wait = (wait * 2).min(RETRY_WAIT_MAX);
             }
         };
         self.finish(&over).await;
@@ -240,13 +254,18 @@ impl Driver {
             *self.shared.last_failure.lock() = failure;
             failures += 1;
             if failures % hosts.len() == 0 {
-                // Half of it at random, so that the clients of a server that was down do not all come at once.
-                let half = wait / 2;
-                let jitter = Duration::from_millis(self.random.below(half.as_millis() as u64 + 1));
-                self.waiting_for(clock.sleep(half + jitter)).await?;
+                self.pause(wait).await?;
                 wait = (wait * 2).min(RETRY_WAIT_MAX);
             }
         }
+    }
+
+    /// Waits, half of it at random, so that the clients of a server that was down do not all come at once.
+    async fn pause(&mut self, wait: Duration) -> Result<(), End> {
+        let half = wait / 2;
+        let jitter = Duration::from_millis(self.random.below(half.as_millis() as u64 + 1));
+        let clock = self.shared.clock;
+        self.waiting_for(clock.sleep(half + jitter)).await
     }
 
     /// Awaits `future` while taking requests in and failing those that have waited too long.

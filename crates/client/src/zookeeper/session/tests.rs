@@ -1,8 +1,8 @@
 //! Sessions against a scripted server: each test plays the server's part by hand, frame by frame.
 
 use protocol::zookeeper::{
-    ConnectRequest, ConnectResponse, EventType, OpCode, ReplyHeader, RequestHeader, SetWatches2Request,
-    SetWatchesRequest, WatcherEvent, frame, frame_length, xid,
+    ConnectRequest, ConnectResponse, CreateMode, CreateRequest, EventType, GetDataRequest, MultiRequest, MultiResult,
+    ReplyHeader, RequestHeader, SetWatches2Request, SetWatchesRequest, Stat, WatcherEvent, frame, frame_length, xid,
 };
 use runtime::net::{Listener, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

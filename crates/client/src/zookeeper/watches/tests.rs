@@ -1,3 +1,5 @@
+//! Which events reach which watches, and what is armed again.
+
 use super::*;
 
 fn event(kind: EventType, path: &str) -> WatcherEvent {

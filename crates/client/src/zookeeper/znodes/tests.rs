@@ -1,3 +1,5 @@
+//! Every codec against data as Kafka wrote it, and against data nobody should write.
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
