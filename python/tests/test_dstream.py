@@ -106,7 +106,8 @@ def test_new_files_become_lines(sc, tmp_path):
     ssc.textFileStream(str(tmp_path)).foreachRDD(lambda rdd: lines.extend(rdd.collect()))
     ssc.start()
     (tmp_path / ".hidden").write_text("not this\n")
-    (tmp_path / "written").write_text("one\ntwo\n")
+    (tmp_path / ".written").write_text("one\ntwo\n")
+    os.rename(tmp_path / ".written", tmp_path / "written")
     for _ in range(200):
         if lines or ssc.awaitTerminationOrTimeout(0.05):
             break
