@@ -39,10 +39,7 @@ fn main() -> ExitCode {
 /// `tidemill WORD ...`: a tool by its name; without a word, keeper and broker in one process.
 fn run_by_word(words: &[String]) -> Result<(), failure::Failure> {
     match words.first().map(String::as_str) {
-        None => {
-            print!("{}", tools::help());
-            Ok(())
-        }
+        None => server::standalone::run(&[]),
         Some("-h" | "--help" | "help") => {
             print!("{}", tools::help());
             Ok(())
@@ -51,6 +48,7 @@ fn run_by_word(words: &[String]) -> Result<(), failure::Failure> {
             println!("tidemill {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
+        Some(option) if option.starts_with('-') => server::standalone::run(words),
         Some(word) => match tools::named(word) {
             Some(tool) => (tool.run)(&words[1..]),
             None => Err(tools::unknown(word)),

@@ -20,12 +20,19 @@ pub struct Tool {
 
 /// Every tool, in the order of the help text.
 pub const TOOLS: &[Tool] = &[
+    Tool {
+        name: "serve",
+        about: "keeper and broker in one process (what `tidemill` alone does)",
+        run: server::standalone::run,
+    },
     Tool { name: "layout", about: "write a folder shaped like the unpacked Kafka tarball", run: layout::run },
     Tool { name: "zookeeper-server-start", about: "the keeper", run: server::keeper::start },
     Tool { name: "zookeeper-server-stop", about: "stop the keeper of this folder", run: server::keeper::stop },
     Tool { name: "kafka-topics", about: "create, list, describe, alter and delete topics", run: topics::run },
     Tool { name: "kafka-dump-log", about: "what a segment or index holds", run: dump_log::run },
     Tool { name: "zookeeper-shell", about: "look at a ZooKeeper tree and change it", run: zookeeper_shell::run },
+    Tool { name: "kafka-server-start", about: "the broker", run: server::broker::start },
+    Tool { name: "kafka-server-stop", about: "stop the broker of this folder", run: server::broker::stop },
     Tool { name: "spark-submit", about: "run a PySpark streaming script", run: spark_submit::run },
 ];
 

@@ -7,7 +7,9 @@
 //! - [`daemon`]: `-daemon`, and stopping a process through the lock file it holds
 //! - [`logging`]: the log on stderr
 
+pub mod broker;
 pub mod daemon;
 pub mod keeper;
 pub mod logging;
 pub mod signals;
+pub mod standalone;

@@ -1,0 +1,133 @@
+//! The broker as a process of its own: `kafka-server-start [-daemon] server.properties [--override property=value]*`.
+
+use std::path::Path;
+
+use broker::{Broker, BrokerConfig, BrokerError};
+use runtime::Clock;
+
+use super::keeper::absolute;
+use super::signals::StopSignals;
+use super::{daemon, logging};
+use crate::failure::Failure;
+
+const USAGE: &str = "USAGE: kafka-server-start.sh [-daemon] server.properties [--override property=value]*";
+/// What `kafka-server-stop` reads where no file is named.
+const DEFAULT_FILE: &str = "config/server.properties";
+/// Threads for calls that block: syncs, cold reads, recovery.
+const BLOCKING_THREADS_MAX: usize = 16;
+
+/// Runs a broker until a signal ends it.
+pub fn start(words: &[String]) -> Result<(), Failure> {
+    if words.first().is_some_and(|word| word == "-daemon") {
+        return daemon::start("kafka-server-start", &words[1..]);
+    }
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    let (file, overrides) = understand(words)?;
+    logging::start("info");
+    let config = BrokerConfig::load(Path::new(file), overrides)?;
+    run(async {
+        let mut signals = StopSignals::listen()?;
+        let started = Clock::real().now();
+        let broker = tokio::select! {
+            biased;
+            () = signals.first() => return Ok(()),
+            broker = Broker::start(config.clone()) => broker?,
+        };
+        announce(&broker, &config, started);
+        eprintln!("keep this window open (Ctrl-C stops it)");
+        signals.first().await;
+        signals.second_ends_at_once();
+        broker.shutdown().await;
+        Ok(())
+    })
+}
+
+/// Stops the broker that holds the first log directory of the properties file.
+pub fn stop(words: &[String]) -> Result<(), Failure> {
+    let (file, overrides) = if words.is_empty() { (DEFAULT_FILE, Vec::new()) } else { understand(words)? };
+    let config = BrokerConfig::load(Path::new(file), overrides)?;
+    let directory = config.log_dirs.first().ok_or_else(|| Failure::new("log.dirs names no directory"))?;
+    daemon::stop("kafka server", &directory.join(".lock"))
+}
+
+/// Runs a broker's work on the threads a broker needs.
+pub fn run(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let workers = runtime::spawn::parallelism();
+    let threads = runtime::spawn::multi_thread("broker", workers, BLOCKING_THREADS_MAX);
+    threads.map_err(|error| Failure::new("cannot start the broker's threads").cause(error))?.block_on(work)
+}
+
+/// Says that the broker is there, and where.
+pub fn announce(broker: &Broker, config: &BrokerConfig, started: runtime::clock::Instant) {
+    let took = Clock::real().now() - started;
+    let listeners: Vec<String> =
+        broker.addresses().iter().map(|(name, address)| format!("{name}://{address}")).collect();
+    let folders: Vec<String> = config.log_dirs.iter().map(|folder| absolute(folder)).collect();
+    let id = broker.id();
+    eprintln!("[KafkaServer id={id}] started");
+    eprintln!(
+        "tidemill broker {}  listeners {}  log.dirs {}  ready in {} ms",
+        env!("CARGO_PKG_VERSION"),
+        listeners.join(","),
+        folders.join(","),
+        took.as_millis()
+    );
+}
+
+/// The file and the `--override` pairs.
+fn understand(words: &[String]) -> Result<(&str, Vec<(String, String)>), Failure> {
+    let wrong = || Failure::usage(USAGE).help(format!("kafka-server-start.sh {DEFAULT_FILE}"));
+    let (file, mut rest) = match words {
+        [file, rest @ ..] if !file.starts_with('-') => (file.as_str(), rest),
+        _ => return Err(wrong()),
+    };
+    let mut overrides = Vec::new();
+    while let [flag, tail @ ..] = rest {
+        let (pair, tail) = match (flag.strip_prefix("--override"), tail) {
+            (Some(""), [pair, tail @ ..]) => (pair.as_str(), tail),
+            (Some(joined), tail) if joined.starts_with('=') => (&joined[1..], tail),
+            _ => return Err(wrong()),
+        };
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("--override takes property=value, not {pair}")))?;
+        overrides.push((key.to_owned(), value.to_owned()));
+        rest = tail;
+    }
+    Ok((file, overrides))
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Failure {
+        let failure = Failure::verbatim(&error);
+        let failure = match error.cause() {
+            Some(cause) => failure.cause(cause),
+            None => failure,
+        };
+        match error.help() {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_are_read_in_both_forms() {
+        let words: Vec<String> =
+            "server.properties --override broker.id=3 --override=log.dirs=/a=b".split(' ').map(str::to_owned).collect();
+        let (file, overrides) = understand(&words).unwrap();
+        assert_eq!(file, "server.properties");
+        assert_eq!(overrides, [("broker.id".to_owned(), "3".to_owned()), ("log.dirs".to_owned(), "/a=b".to_owned())]);
+        for wrong in ["", "--override a=b", "f --override", "f --override a", "f g"] {
+            let words: Vec<String> = wrong.split_whitespace().map(str::to_owned).collect();
+            assert!(understand(&words).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Keeper and broker in one process: `tidemill` alone, or `tidemill serve`.
+//!
+//! The broker reaches the keeper through its port like any other client, so the two can be taken apart later without a change of data.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use broker::{Broker, BrokerConfig};
+use clap::Parser;
+use keeper::{Keeper, KeeperConfig};
+use runtime::Clock;
+
+use super::signals::StopSignals;
+use super::{broker as broker_process, logging};
+use crate::failure::Failure;
+use crate::options;
+
+/// Keeper and broker in one process, on loopback.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Port of the broker
+    #[arg(long, default_value_t = 9092, env = "TIDEMILL_PORT")]
+    port: u16,
+    /// Port of the keeper
+    #[arg(long, default_value_t = 2181, env = "TIDEMILL_KEEPER_PORT")]
+    keeper_port: u16,
+    /// Folder of all data; keeper/ and kafka-logs/ are made in it
+    #[arg(long, default_value = "data", env = "TIDEMILL_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// A broker setting, as in server.properties; once for each
+    #[arg(long = "override", value_name = "PROPERTY=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Both servers, with where they are.
+pub struct Servers {
+    /// The keeper.
+    pub keeper: Keeper,
+    /// The broker.
+    pub broker: Broker,
+    /// What the broker was started with.
+    pub config: BrokerConfig,
+}
+
+impl Servers {
+    /// Starts both on loopback, with their data below `data`.
+    pub async fn start(
+        data: &Path,
+        keeper_port: u16,
+        port: u16,
+        overrides: &[(String, String)],
+    ) -> Result<Servers, Failure> {
+        let mut keeper_config = KeeperConfig::new(data.join("keeper"));
+        keeper_config.address = SocketAddr::from((Ipv4Addr::LOCALHOST, keeper_port));
+        // All clients of this machine come from one address.
+        keeper_config.max_client_connections = 0;
+        let keeper = Keeper::start(keeper_config)?;
+        let mut settings = vec![
+            ("broker.id".to_owned(), "0".to_owned()),
+            ("listeners".to_owned(), format!("PLAINTEXT://localhost:{port}")),
+            ("log.dirs".to_owned(), data.join("kafka-logs").display().to_string()),
+            ("zookeeper.connect".to_owned(), keeper.local_addr().to_string()),
+        ];
+        settings.extend_from_slice(overrides);
+        let config = BrokerConfig::from_overrides(settings)?;
+        match Broker::start(config.clone()).await {
+            Ok(broker) => Ok(Servers { keeper, broker, config }),
+            Err(error) => {
+                keeper.shutdown().await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Resumes when the keeper ended by itself, which it does where its disk fails.
+    pub async fn ended(&self) {
+        self.keeper.ended().await;
+    }
+
+    /// Stops the broker, then the keeper it still needs to say goodbye to.
+    pub async fn shutdown(self) -> Result<(), Failure> {
+        self.broker.shutdown().await;
+        Ok(self.keeper.shutdown().await?)
+    }
+}
+
+/// Runs both until a signal ends them.
+pub fn run(words: &[String]) -> Result<(), Failure> {
+    let options: Options = options::parse("tidemill serve", words)?;
+    let split = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let overrides: Option<Vec<(String, String)>> = options.overrides.iter().map(split).collect();
+    let overrides = overrides.ok_or_else(|| Failure::usage("--override takes property=value"))?;
+    logging::start("warn");
+    broker_process::run(async {
+        let mut signals = StopSignals::listen()?;
+        let started = Clock::real().now();
+        let servers = tokio::select! {
+            biased;
+            () = signals.first() => return Ok(()),
+            servers = Servers::start(&options.data_dir, options.keeper_port, options.port, &overrides) => servers?,
+        };
+        broker_process::announce(&servers.broker, &servers.config, started);
+        eprintln!("keeper on {}", servers.keeper.local_addr());
+        eprintln!("try: bin/kafka-console-producer.sh --broker-list localhost:{} --topic wordsendertest", options.port);
+        tokio::select! {
+            biased;
+            () = signals.first() => signals.second_ends_at_once(),
+            () = servers.ended() => {}
+        }
+        servers.shutdown().await
+    })
+}
