@@ -1,1 +1,212 @@
+use std::time::Duration;
 
+use runtime::Clock;
+use tokio::sync::Semaphore;
+
+use super::*;
+
+const FIRST: Identity = Identity { id: 7, epoch: 0 };
+const SECOND: Identity = Identity { id: 7, epoch: 1 };
+
+/// An accumulator, and a clock that is turned by hand.
+struct Desk {
+    accumulator: Accumulator,
+    memory: Arc<Semaphore>,
+    now: Instant,
+}
+
+fn desk(change: impl FnOnce(&mut Limits)) -> Desk {
+    let mut limits = Limits {
+        batch_size: 200,
+        linger: Duration::from_millis(10),
+        delivery_timeout: Duration::from_secs(120),
+        max_in_flight: 5,
+        codec: Codec::None,
+    };
+    change(&mut limits);
+    let memory = Arc::new(Semaphore::new(1 << 20));
+    Desk { accumulator: Accumulator::new(limits), memory, now: Clock::real().now() }
+}
+
+fn partition() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
+
+impl Desk {
+    /// Appends a record of `bytes`; says whether the sender is woken.
+    fn append(&self, bytes: usize) -> (Delivery, bool) {
+        let record = ProducerRecord::new("t", vec![0; bytes]);
+        let mut memory = None;
+        loop {
+            match self.accumulator.append(&partition(), &record, 0, self.now, memory.take()).unwrap() {
+                Appended::Done { delivery, wake } => return (delivery, wake),
+                Appended::NeedsMemory(bytes) => {
+                    memory = Some(self.memory.clone().try_acquire_many_owned(bytes as u32).unwrap());
+                }
+            }
+        }
+    }
+
+    fn readiness(&self, hurry: bool, idempotent: bool) -> Readiness {
+        self.accumulator.readiness(&self.accumulator.queue(&partition()), self.now, hurry, idempotent)
+    }
+
+    fn drain(&self, numbering: Numbering) -> Option<Batch> {
+        match self.accumulator.drain(&self.accumulator.queue(&partition()), numbering, usize::MAX) {
+            Drained::Batch(batch) => Some(*batch),
+            Drained::Nothing => None,
+            Drained::NeedsNewEpoch => panic!("a new epoch is needed"),
+        }
+    }
+
+    fn retry(&self, mut batch: Batch) {
+        batch.retry_at = Some(self.now);
+        self.accumulator.put_back(batch, false);
+    }
+
+    fn needs_new_epoch(&self, identity: Identity) -> bool {
+        let drained =
+            self.accumulator.drain(&self.accumulator.queue(&partition()), Numbering::On(identity), usize::MAX);
+        matches!(drained, Drained::NeedsNewEpoch)
+    }
+}
+
+fn sequence(batch: &Batch) -> (i16, i32) {
+    let (identity, sequence) = batch.sequence.unwrap();
+    (identity.epoch, sequence)
+}
+
+#[test]
+fn a_batch_waits_for_linger_or_until_it_is_full() {
+    let mut desk = desk(|_| {});
+    assert_eq!(desk.readiness(false, false), Readiness::Empty);
+    let (_, wake) = desk.append(50);
+    assert!(wake, "the sender must learn of the deadline");
+    let due = desk.now + Duration::from_millis(10);
+    assert_eq!(desk.readiness(false, false), Readiness::At(due));
+    assert_eq!(desk.readiness(true, false), Readiness::Now);
+    let (_, wake) = desk.append(10);
+    assert!(!wake, "nothing is new to the sender");
+    desk.append(100);
+    assert_eq!(desk.readiness(false, false), Readiness::Now);
+    assert_eq!(desk.drain(Numbering::Off).unwrap().count(), 2);
+    assert_eq!(desk.readiness(false, false), Readiness::At(due));
+    desk.now = due;
+    assert_eq!(desk.readiness(false, false), Readiness::Now);
+}
+
+#[test]
+fn memory_is_held_until_the_batch_is_done_with() {
+    let desk = desk(|_| {});
+    desk.append(50);
+    assert_eq!(desk.memory.available_permits(), (1 << 20) - 200);
+    let batch = desk.drain(Numbering::Off).unwrap();
+    assert_eq!(desk.memory.available_permits(), (1 << 20) - 200);
+    desk.accumulator.finish(&batch, false);
+    assert!(desk.accumulator.outstanding().is_empty());
+    drop(batch);
+    assert_eq!(desk.memory.available_permits(), 1 << 20);
+}
+
+#[test]
+fn a_record_larger_than_a_batch_has_one_of_its_own() {
+    let desk = desk(|_| {});
+    desk.append(10);
+    desk.append(1000);
+    desk.append(10);
+    let counts: Vec<i32> = std::iter::from_fn(|| desk.drain(Numbering::Off)).map(|batch| batch.count()).collect();
+    assert_eq!(counts, [1, 1, 1]);
+}
+
+#[test]
+fn sequences_follow_each_other_and_stay_with_their_batch() {
+    let desk = desk(|_| {});
+    for _ in 0..3 {
+        desk.append(60);
+        desk.append(60);
+    }
+    let first = desk.drain(Numbering::On(FIRST)).unwrap();
+    let second = desk.drain(Numbering::On(FIRST)).unwrap();
+    assert_eq!((sequence(&first), sequence(&second)), ((0, 0), (0, 1)));
+    // The first comes back, and must go out again before anything that was not sent yet, under its old number.
+    desk.retry(first);
+    let again = desk.drain(Numbering::On(FIRST)).unwrap();
+    assert_eq!(sequence(&again), (0, 0));
+    // The second comes back while the first is under way again: it has to wait for it.
+    desk.retry(second);
+    assert_eq!(desk.readiness(false, true), Readiness::Blocked);
+    assert!(desk.drain(Numbering::On(FIRST)).is_none());
+    desk.accumulator.finish(&again, false);
+    assert_eq!(sequence(&desk.drain(Numbering::On(FIRST)).unwrap()), (0, 1));
+}
+
+#[test]
+fn no_more_batches_are_under_way_than_a_broker_remembers() {
+    let desk = desk(|_| {});
+    for _ in 0..8 {
+        desk.append(150);
+    }
+    let under_way: Vec<Batch> = std::iter::from_fn(|| desk.drain(Numbering::On(FIRST))).collect();
+    assert_eq!(under_way.len(), 5);
+    assert_eq!(desk.readiness(false, true), Readiness::Blocked);
+}
+
+#[test]
+fn with_one_in_flight_a_partition_is_muted_while_it_waits() {
+    let desk = desk(|limits| limits.max_in_flight = 1);
+    desk.append(150);
+    desk.append(150);
+    let first = desk.drain(Numbering::Off).unwrap();
+    assert!(desk.drain(Numbering::Off).is_none());
+    desk.retry(first);
+    assert_eq!(desk.drain(Numbering::Off).unwrap().attempts, 2);
+}
+
+#[test]
+fn a_gap_in_the_sequence_is_closed_by_a_new_epoch() {
+    let desk = desk(|_| {});
+    for _ in 0..3 {
+        desk.append(150);
+    }
+    let first = desk.drain(Numbering::On(FIRST)).unwrap();
+    let second = desk.drain(Numbering::On(FIRST)).unwrap();
+    // The first is given up although it had a number; the second comes back as out of order.
+    desk.accumulator.finish(&first, true);
+    assert!(desk.drain(Numbering::On(FIRST)).is_none(), "not while one of the old epoch is under way");
+    desk.retry(second);
+    assert!(desk.needs_new_epoch(FIRST));
+    let second = desk.drain(Numbering::On(SECOND)).unwrap();
+    let third = desk.drain(Numbering::On(SECOND)).unwrap();
+    assert_eq!((sequence(&second), sequence(&third)), ((1, 0), (1, 1)));
+}
+
+#[test]
+fn a_partition_in_order_keeps_its_epoch_until_nothing_is_numbered() {
+    let desk = desk(|_| {});
+    desk.append(150);
+    desk.append(150);
+    desk.append(150);
+    let first = desk.drain(Numbering::On(FIRST)).unwrap();
+    // Another partition needed a new epoch meanwhile: what is numbered here keeps the old one, or a repetition would not be recognised.
+    desk.retry(first);
+    let first = desk.drain(Numbering::On(SECOND)).unwrap();
+    let second = desk.drain(Numbering::On(SECOND)).unwrap();
+    assert_eq!((sequence(&first), sequence(&second)), ((0, 0), (0, 1)));
+    desk.accumulator.finish(&first, false);
+    desk.accumulator.finish(&second, false);
+    assert_eq!(sequence(&desk.drain(Numbering::On(SECOND)).unwrap()), (1, 0));
+}
+
+#[test]
+fn what_is_too_old_is_given_up_with_kafkas_text() {
+    let mut desk = desk(|_| {});
+    desk.append(10);
+    desk.append(10);
+    desk.now += Duration::from_millis(119_999);
+    assert!(desk.accumulator.expire(desk.now).is_empty());
+    desk.now += Duration::from_millis(1);
+    let expired = desk.accumulator.expire(desk.now);
+    let [(_, error)] = expired.as_slice() else { panic!("one batch expires") };
+    assert_eq!(error.to_string(), "Expiring 2 record(s) for t-0:120000 ms has passed since batch creation");
+    assert!(desk.accumulator.outstanding().is_empty());
+}
