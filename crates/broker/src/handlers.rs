@@ -8,11 +8,22 @@
 //! - [`start`]: frame to handler
 //! - one module per API
 
+pub mod alter_configs;
 pub mod api_versions;
+pub mod controlled_shutdown;
+pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod fetch;
+pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 
 use std::future::Future;
@@ -24,7 +35,6 @@ use bytes::{Bytes, BytesMut};
 use protocol::api::{ApiKey, RequestHeader};
 use protocol::frame::decode_request_header;
 use protocol::messages::api_versions::ApiVersionsRequest;
-use protocol::messages::metadata::MetadataRequest;
 use protocol::messages::{Message, Request};
 use protocol::wire::{Reader, Str, WireError};
 use tracing::warn;
@@ -123,11 +133,23 @@ impl RequestContext {
 #[must_use]
 pub fn served(api: ApiKey) -> Option<RangeInclusive<i16>> {
     match api {
-        ApiKey::ApiVersions
+        ApiKey::AlterConfigs
+        | ApiKey::ApiVersions
+        | ApiKey::ControlledShutdown
+        | ApiKey::CreatePartitions
         | ApiKey::CreateTopics
+        | ApiKey::DeleteRecords
+        | ApiKey::DeleteTopics
+        | ApiKey::DescribeCluster
+        | ApiKey::DescribeConfigs
+        | ApiKey::DescribeLogDirs
+        | ApiKey::DescribeProducers
         | ApiKey::Fetch
+        | ApiKey::IncrementalAlterConfigs
+        | ApiKey::InitProducerId
         | ApiKey::ListOffsets
         | ApiKey::Metadata
+        | ApiKey::OffsetForLeaderEpoch
         | ApiKey::Produce => Some(api.versions()),
         _ => None,
     }
@@ -176,15 +198,24 @@ fn dispatch(
         }
         ApiKey::Fetch => fetch::start(broker, context, reader),
         ApiKey::ListOffsets => later(broker, context, reader, list_offsets::handle),
-        ApiKey::Metadata => {
-            let request = MetadataRequest::decode(reader, version)?;
-            Ok(ready(context.respond(&metadata::handle(broker, &context, request))))
-        }
+        ApiKey::Metadata => now(broker, &context, reader, metadata::handle),
         ApiKey::ApiVersions => {
             let request = ApiVersionsRequest::decode(reader, version)?;
             Ok(ready(context.respond(&api_versions::handle(session, version, &request))))
         }
+        ApiKey::ControlledShutdown => later(broker, context, reader, controlled_shutdown::handle),
         ApiKey::CreateTopics => later(broker, context, reader, create_topics::handle),
+        ApiKey::DeleteTopics => later(broker, context, reader, delete_topics::handle),
+        ApiKey::DeleteRecords => later(broker, context, reader, delete_records::handle),
+        ApiKey::InitProducerId => later(broker, context, reader, init_producer_id::handle),
+        ApiKey::OffsetForLeaderEpoch => now(broker, &context, reader, offset_for_leader_epoch::handle),
+        ApiKey::DescribeConfigs => now(broker, &context, reader, describe_configs::handle),
+        ApiKey::AlterConfigs => later(broker, context, reader, alter_configs::handle),
+        ApiKey::DescribeLogDirs => later(broker, context, reader, describe_log_dirs::handle),
+        ApiKey::CreatePartitions => later(broker, context, reader, create_partitions::handle),
+        ApiKey::IncrementalAlterConfigs => later(broker, context, reader, alter_configs::handle_incremental),
+        ApiKey::DescribeCluster => now(broker, &context, reader, describe_cluster::handle),
+        ApiKey::DescribeProducers => now(broker, &context, reader, describe_producers::handle),
         // `served` names no other.
         _ => Ok(Answer::Close),
     }
@@ -193,6 +224,17 @@ fn dispatch(
 /// An answer that is there already.
 fn ready(response: Option<Response>) -> Answer {
     response.map_or(Answer::Close, Answer::Ready)
+}
+
+/// Answers with what a handler returns at once.
+fn now<R: Request>(
+    broker: &Arc<BrokerState>,
+    context: &RequestContext,
+    reader: &mut Reader,
+    handle: impl FnOnce(&Arc<BrokerState>, &RequestContext, R) -> R::Response,
+) -> Result<Answer, WireError> {
+    let request = R::decode(reader, context.version)?;
+    Ok(ready(context.respond(&handle(broker, context, request))))
 }
 
 /// Answers with what an asynchronous handler returns; the next request of the connection waits for it.

@@ -173,6 +173,46 @@ pub fn prefer(image: &Image, named: Option<&[(String, i32)]>, controller_epoch: 
     actions
 }
 
+/// What a broker that stops leaves to others.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct HandOver {
+    /// New leaders, and ISRs without the broker.
+    pub actions: Vec<Action>,
+    /// Partitions of several replicas that nobody else can lead now.
+    pub remaining: Vec<(Arc<str>, i32)>,
+}
+
+/// Moves leaderships of a broker that is about to stop to other live replicas in sync, and takes it out of the ISRs it is in. A partition with one replica stays: there is
+/// nobody to give it to, and nothing to wait for.
+#[must_use]
+pub fn hand_over(image: &Image, broker: i32, controller_epoch: i32) -> HandOver {
+    let mut moves = HandOver::default();
+    for topic in image.topics.values() {
+        for partition in topic.partitions.iter().filter(|partition| partition.replicas.len() > 1) {
+            let Some(state) = &partition.state else { continue };
+            let isr: Vec<i32> = state.isr.iter().copied().filter(|replica| *replica != broker).collect();
+            let next = |leader: i32| StateZnode {
+                controller_epoch,
+                leader,
+                leader_epoch: state.leader_epoch + 1,
+                isr: isr.clone(),
+                ..state.znode.clone()
+            };
+            if state.leader != broker {
+                if state.isr.contains(&broker) && !isr.is_empty() {
+                    moves.actions.push(set_state(topic, partition, state, next(state.leader)));
+                }
+                continue;
+            }
+            match partition.replicas.iter().find(|replica| isr.contains(replica) && image.is_live(**replica)) {
+                Some(leader) => moves.actions.push(set_state(topic, partition, state, next(*leader))),
+                None => moves.remaining.push((topic.name.clone(), partition.partition)),
+            }
+        }
+    }
+    moves
+}
+
 /// New leader epochs for the partitions a broker leads, after it started without having stopped cleanly: what its log lost must not be taken for what it writes now.
 #[must_use]
 pub fn raise_epochs(image: &Image, broker: i32) -> Vec<Action> {

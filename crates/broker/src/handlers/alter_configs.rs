@@ -1,0 +1,208 @@
+//! AlterConfigs and IncrementalAlterConfigs: settings of topics, replaced as a whole or key by key (KIP-133, KIP-339).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::error::ErrorCode;
+use protocol::messages::alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};
+use protocol::messages::incremental_alter_configs::{
+    self as incremental, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use protocol::wire::Str;
+
+use super::RequestContext;
+use super::create_topics::Refused;
+use super::describe_configs::{BROKER, TOPIC, check_broker};
+use crate::config::key::{Kind, split_list};
+use crate::config::topic;
+use crate::controller::topics::configure;
+use crate::metadata::image::is_internal;
+use crate::state::BrokerState;
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+/// How long a change may take to come back from ZooKeeper; the answer goes out then all the same, for the change is written.
+const SHOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Replaces all settings of each resource.
+pub async fn handle(
+    broker: Arc<BrokerState>,
+    _context: RequestContext,
+    request: AlterConfigsRequest,
+) -> AlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in request.resources {
+        let pairs: Result<BTreeMap<String, String>, Refused> = resource
+            .configs
+            .iter()
+            .map(|config| match &config.value {
+                Some(value) => Ok((config.name.to_string(), value.to_string())),
+                None => Err((ErrorCode::INVALID_REQUEST, format!("Null value not supported for : {}", &*config.name))),
+            })
+            .collect();
+        let altered = match pairs {
+            Ok(pairs) => {
+                alter(&broker, resource.resource_type, &resource.resource_name, request.validate_only, |_| Ok(pairs))
+                    .await
+            }
+            Err(refused) => Err(refused),
+        };
+        let (code, message) = outcome(altered);
+        responses.push(AlterConfigsResourceResponse {
+            error_code: code.0,
+            error_message: message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+        });
+    }
+    AlterConfigsResponse { responses, ..Default::default() }
+}
+
+/// Changes settings key by key.
+pub async fn handle_incremental(
+    broker: Arc<BrokerState>,
+    _context: RequestContext,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in request.resources {
+        let change = |current: &BTreeMap<String, String>| apply(&broker, current, &resource.configs);
+        let altered =
+            alter(&broker, resource.resource_type, &resource.resource_name, request.validate_only, change).await;
+        let (code, message) = outcome(altered);
+        responses.push(incremental::AlterConfigsResourceResponse {
+            error_code: code.0,
+            error_message: message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+        });
+    }
+    IncrementalAlterConfigsResponse { responses, ..Default::default() }
+}
+
+fn outcome(altered: Result<(), Refused>) -> (ErrorCode, Option<Str>) {
+    match altered {
+        Ok(()) => (ErrorCode::NONE, None),
+        Err((code, message)) => (code, Some(Str::from(message))),
+    }
+}
+
+async fn alter(
+    broker: &BrokerState,
+    resource_type: i8,
+    name: &str,
+    validate_only: bool,
+    change: impl FnOnce(&BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refused>,
+) -> Result<(), Refused> {
+    match resource_type {
+        TOPIC => {}
+        BROKER => {
+            if !name.is_empty() {
+                check_broker(broker, name)?;
+            }
+            let text = "Changing the configuration of a running broker is not served yet; set it in server.properties and restart.";
+            return Err((ErrorCode::INVALID_REQUEST, text.to_owned()));
+        }
+        other => {
+            return Err((
+                ErrorCode::INVALID_REQUEST,
+                format!("AlterConfigs is only supported for topics and brokers, but resource type is {other}"),
+            ));
+        }
+    }
+    let image = broker.metadata.image();
+    let topic = image
+        .topic(name)
+        .ok_or_else(|| (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic '{name}' does not exist.")))?;
+    let changed = change(&topic.overrides)?;
+    // What was set before is not asked about again: an old tool may have set what a client could not.
+    let new: BTreeMap<String, String> = changed
+        .iter()
+        .filter(|(key, value)| topic.overrides.get(*key) != Some(value))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    topic::validate(&new, is_internal(name)).map_err(|why| (ErrorCode::INVALID_CONFIG, why.0))?;
+    if validate_only {
+        return Ok(());
+    }
+    configure(&broker.zookeeper.session(), name, &changed)
+        .await
+        .map_err(|error| (ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()))?;
+    let limit = broker.clock.now() + SHOWN_LIMIT;
+    broker
+        .metadata
+        .wait_until(broker.clock, limit, |image| image.topic(name).is_none_or(|topic| *topic.overrides == changed))
+        .await;
+    Ok(())
+}
+
+/// The overrides after a list of operations.
+fn apply(
+    broker: &BrokerState,
+    current: &BTreeMap<String, String>,
+    operations: &[AlterableConfig],
+) -> Result<BTreeMap<String, String>, Refused> {
+    let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
+    let mut changed = current.clone();
+    let mut seen = std::collections::BTreeSet::new();
+    for operation in operations {
+        let name = operation.name.to_string();
+        if !seen.insert(name.clone()) {
+            return invalid(format!("Error due to duplicate config keys: {name}"));
+        }
+        if operation.config_operation == DELETE {
+            changed.remove(&name);
+            continue;
+        }
+        let Some(value) = operation.value.as_deref() else {
+            return invalid(format!("Null value not supported for : {name}"));
+        };
+        let key = topic::find(&name);
+        match operation.config_operation {
+            SET => {
+                changed.insert(name, value.to_owned());
+            }
+            APPEND | SUBTRACT => {
+                let Some(key) = key.filter(|key| key.key.kind == Kind::List) else {
+                    let what = if operation.config_operation == APPEND { "append" } else { "subtract" };
+                    return Err((
+                        ErrorCode::INVALID_CONFIG,
+                        format!("Config value {what} is not allowed for config key: {name}"),
+                    ));
+                };
+                let held = topic::effective(key, &changed, &broker.config.settings).0.unwrap_or_default();
+                changed.insert(name, edit_list(&held, value, operation.config_operation == APPEND));
+            }
+            other => return invalid(format!("Unknown operation {other} for config key {name}")),
+        }
+    }
+    Ok(changed)
+}
+
+fn edit_list(held: &str, value: &str, append: bool) -> String {
+    let mut items = split_list(held);
+    for item in split_list(value) {
+        if append && !items.contains(&item) {
+            items.push(item);
+        } else if !append {
+            items.retain(|known| *known != item);
+        }
+    }
+    items.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_edited_item_by_item() {
+        assert_eq!(edit_list("delete", "compact,delete", true), "delete,compact");
+        assert_eq!(edit_list("delete,compact", "compact", false), "delete");
+        assert_eq!(edit_list("", "compact", true), "compact");
+    }
+}
