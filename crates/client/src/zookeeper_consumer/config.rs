@@ -82,7 +82,8 @@ pub struct ZookeeperConsumerConfig {
     pub fetch_wait_max: Duration,
     /// `socket.timeout.ms`: longest wait for an answer of a broker, on top of `fetch.wait.max.ms`.
     pub socket_timeout: Duration,
-    dual_commit: Option<bool>,
+    /// `dual.commit.enabled`, where it was set by name: `offsets.storage` may come later.
+    pub dual_commit_enabled: Option<bool>,
 }
 
 impl ZookeeperConsumerConfig {
@@ -110,7 +111,7 @@ impl ZookeeperConsumerConfig {
             fetch_min_bytes: 1,
             fetch_wait_max: Duration::from_millis(100),
             socket_timeout: Duration::from_secs(30),
-            dual_commit: None,
+            dual_commit_enabled: None,
         }
     }
 
@@ -141,14 +142,14 @@ impl ZookeeperConsumerConfig {
                 self.offsets_storage = match value.to_ascii_lowercase().as_str() {
                     "zookeeper" => OffsetsStorage::Zookeeper,
                     // Kafka's default for dual.commit.enabled is whether offsets are kept in Kafka.
-                    "kafka" if self.dual_commit == Some(false) => OffsetsStorage::Kafka,
+                    "kafka" if self.dual_commit_enabled == Some(false) => OffsetsStorage::Kafka,
                     "kafka" => OffsetsStorage::Both,
                     _ => return Err(bad(name, value, "Valid values are 'zookeeper' and 'kafka'")),
                 };
             }
             "dual.commit.enabled" => {
                 let dual = boolean(name, value)?;
-                self.dual_commit = Some(dual);
+                self.dual_commit_enabled = Some(dual);
                 self.offsets_storage = match self.offsets_storage {
                     OffsetsStorage::Zookeeper => OffsetsStorage::Zookeeper,
                     _ if dual => OffsetsStorage::Both,
