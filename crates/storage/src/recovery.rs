@@ -291,7 +291,9 @@ pub(crate) fn load_producers(
         .filter_map(|entry| Some((entry.name.to_str().and_then(snapshot::offset_of)?, entry.path)))
         .filter(|(offset, _)| *offset <= log_end)
         .collect();
-    let mut states = ProducerStates::new(partition.clone(), log_start);
+    // Also from records before the log start that are still here: a producer that repeats one of them must be known.
+    let first_offset = segments.first_key_value().map_or(log_start, |(base, _)| log_start.min(*base));
+    let mut states = ProducerStates::new(partition.clone(), first_offset);
     if clean && snapshots.is_empty() {
         states.advance_to(log_end);
     }

@@ -307,7 +307,7 @@ impl Segment {
     fn walk_to(&self, offset: i64, from: u64, end: &End) -> Result<Option<Entry>> {
         let mut scanner = EntryScanner::new(self.read_file()?, from, end.size, LOOKUP_WINDOW_BYTES);
         while let Some(entry) = scanner.next_entry().map_err(|error| self.scan_error(error))? {
-            if entry.position == from && from > 0 && entry.base_offset > offset {
+            if entry.position == from && from > 0 && entry.batch.is_some_and(|batch| batch.base_offset.0 > offset) {
                 let why = "the index points beyond the offset it was asked for".to_owned();
                 return Err(StorageError::Damaged { path: self.offset_index.file().path(), position: from, why });
             }

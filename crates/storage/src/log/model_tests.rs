@@ -234,6 +234,9 @@ fn run(steps: Vec<Step>) {
                 model.start = log.log_start_offset().0;
             }
         }
+        // Segments that retention took away do not come back when the log is cut below them.
+        let first_base = log.segments()[0].base_offset();
+        model.records.retain(|record| record.0 >= first_base);
         check(&log, &model, number, &step);
     }
     manager.shutdown().unwrap();
