@@ -214,6 +214,8 @@ impl Cluster {
                     }
                     None => {}
                 },
+                // The deadline came before an answer: that says less than the answer before it.
+                Err(ClientError::NoBroker { last: None, .. }) if last.is_some() => {}
                 Err(error) if error.is_retriable() => last = Some(Arc::new(error)),
                 Err(error) => return Err(error),
             }

@@ -425,3 +425,6 @@ async fn commit(membership: &Membership, offsets: &[OffsetToCommit], deadline: I
     let committed = membership.coordinator.commit(&member, offsets, deadline).await;
     committed.inspect_err(|error| membership.judge_commit(error))
 }
+
+#[cfg(test)]
+mod tests;
