@@ -13,13 +13,13 @@ pub(crate) fn prepare(tree: &Tree, who: &Identity, session: i64, write: &Write) 
     match write {
         Write::Create { request, ttl_ms, .. } => prepare_create(tree, who, session, request, *ttl_ms),
         Write::Delete(request) => {
-            if RESERVED.contains(&request.path.as_str()) {
+            if RESERVED.contains(&request.path.as_str()) || request.path.contains('\0') {
                 return Err(ErrorCode::BadArguments);
             }
             let parent = path::parent(&request.path).ok_or(ErrorCode::BadArguments)?;
             let parent = existing(tree, parent)?;
-            let node = existing(tree, &request.path)?;
             who.check(&parent.acl, perms::DELETE)?;
+            let node = existing(tree, &request.path)?;
             next_version(node.version, request.version)?;
             if !node.children.is_empty() {
                 return Err(ErrorCode::NotEmpty);
@@ -66,17 +66,21 @@ fn prepare_create(
     let owner = match (mode, ttl_ms) {
         (mode, Some(ttl_ms)) if mode.is_ttl() && (1..=owner::TTL_MS_MAX).contains(&ttl_ms) => owner::ttl(ttl_ms),
         (mode, _) if mode.is_ttl() => return Err(ErrorCode::BadArguments),
+        (_, Some(0..)) => return Err(ErrorCode::BadArguments),
         (CreateMode::Container, _) => owner::CONTAINER,
         (mode, _) if mode.is_ephemeral() => session,
         _ => owner::PERSISTENT,
     };
-    let acl = who.resolve(&request.acl)?;
+    if request.path.contains('\0') {
+        return Err(ErrorCode::BadArguments);
+    }
     let parent_path = match path::parent(&request.path) {
         Some(parent) => parent,
         // ZooKeeper finds the root's parent under the empty path.
         None if request.path == "/" => "/",
         None => return Err(ErrorCode::BadArguments),
     };
+    let acl = who.resolve(&request.acl)?;
     let parent = existing(tree, parent_path)?;
     who.check(&parent.acl, perms::CREATE)?;
     let path =
@@ -173,18 +177,22 @@ mod tests {
         check(create("/a/", 0), ErrorCode::BadArguments);
         check(create("a", 0), ErrorCode::BadArguments);
         check(create("", 2), ErrorCode::BadArguments);
-        check(create("/x\0", 0), ErrorCode::BadArguments);
+        check(create("/x\0/y", 0), ErrorCode::BadArguments);
+        check(delete("/x\0", -1), ErrorCode::BadArguments);
         check(create("/x/y", 0), ErrorCode::NoNode);
         check(create("/x", 9), ErrorCode::BadArguments);
         check(create("/x", 5), ErrorCode::BadArguments);
         check(with_ttl(create("/x", 5), 0), ErrorCode::BadArguments);
+        check(with_ttl(create("/x", 0), 5), ErrorCode::BadArguments);
         check(with_ttl(create("/x", 5), 1 << 40), ErrorCode::BadArguments);
         check(create("/e/x", 0), ErrorCode::NoChildrenForEphemerals);
         check(create("/locked/x", 0), ErrorCode::NoAuth);
         check(with_acl(create("/x/y", 0), vec![]), ErrorCode::InvalidAcl);
+        check(with_acl(create("x", 0), vec![]), ErrorCode::BadArguments);
         check(delete("/", -1), ErrorCode::BadArguments);
         check(delete("/zookeeper/config", -1), ErrorCode::BadArguments);
         check(delete("/x", -1), ErrorCode::NoNode);
+        check(delete("/locked/x", -1), ErrorCode::NoAuth);
         check(delete("/a", 7), ErrorCode::BadVersion);
         check(delete("/a", -1), ErrorCode::NotEmpty);
         check(set("/a/", -1), ErrorCode::BadArguments);

@@ -276,9 +276,11 @@ impl Processor {
         }
         self.sessions.touch(session);
         self.body.clear();
+        // ZooKeeper answers a ping with the ping's own xid, whatever the request had.
+        let reply_xid = if request == Request::Ping { xid::PING } else { header.xid };
         let (zxid, result, after) = self.perform(id, session, request);
         let error = result.err().unwrap_or(ErrorCode::Ok);
-        let reply = ReplyHeader { xid: header.xid, zxid: zxid.unwrap_or(self.zxid), err: error };
+        let reply = ReplyHeader { xid: reply_xid, zxid: zxid.unwrap_or(self.zxid), err: error };
         let body = std::mem::take(&mut self.body);
         self.send(id, |out| {
             reply.write(out);
@@ -323,7 +325,9 @@ impl Processor {
             Request::SetWatches(request) => self.set_watches(id, &request),
             Request::AddWatch(request) => self.add_watch(id, &request),
             Request::GetEphemerals(request) => {
-                let paths = self.tree.ephemerals_of(session).filter(|path| path.starts_with(&request.prefix));
+                // Java trims the prefix, and takes nothing and the root alike for all.
+                let prefix = request.prefix.trim_matches(|c| c <= ' ');
+                let paths = self.tree.ephemerals_of(session).filter(|path| path.starts_with(prefix));
                 GetEphemeralsResponse { ephemerals: paths.map(|path| path.to_string()).collect() }
                     .write(&mut self.body);
                 Ok(())

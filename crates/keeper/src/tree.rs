@@ -144,7 +144,8 @@ impl Tree {
         let mut tree = Tree::empty();
         let (open, readable) = (tree.intern(&Acl::open()), tree.intern(&acl::world_readable()));
         for path in RESERVED {
-            let acl = if path == "/zookeeper/config" { readable.clone() } else { open.clone() };
+            // ZooKeeper sets the ACL of the configuration once while it starts, which shows as a version of -1.
+            let (acl, aversion) = if path == "/zookeeper/config" { (readable.clone(), -1) } else { (open.clone(), 0) };
             let node = Node {
                 data: Some(Bytes::new()),
                 acl,
@@ -156,7 +157,7 @@ impl Tree {
                 mtime: 0,
                 version: 0,
                 cversion: 0,
-                aversion: 0,
+                aversion,
                 owner: owner::PERSISTENT,
                 pass: 0,
             };

@@ -25,6 +25,9 @@ impl Processor {
 
     /// The watch is set even where there is no node: it waits for the creation.
     pub(super) fn exists(&mut self, id: ConnectionId, request: &ExistsRequest) -> Result<(), ErrorCode> {
+        if request.path.contains('\0') {
+            return Err(ErrorCode::BadArguments);
+        }
         let stat = self.readable(id, &request.path, perms::READ).map(Node::stat);
         if request.watch && stat != Err(ErrorCode::NoAuth) {
             self.watches.add(id, &request.path, Kind::Data)?;
@@ -80,12 +83,14 @@ impl Processor {
         Ok(())
     }
 
-    /// Each operation succeeds or fails alone.
+    /// Each operation succeeds or fails alone. Their watch flags mean nothing, as in ZooKeeper.
     pub(super) fn multi_read(&mut self, id: ConnectionId, ops: Vec<MultiOp>) {
         let mut results = Vec::with_capacity(ops.len());
         for op in ops {
             let result = match op {
-                MultiOp::GetData(request) => self.get_data(id, &request).map(MultiResult::GetData),
+                MultiOp::GetData(request) => {
+                    self.get_data(id, &GetDataRequest { watch: false, ..request }).map(MultiResult::GetData)
+                }
                 MultiOp::GetChildren(request) => self.get_child_names(id, &request).map(MultiResult::GetChildren),
                 _ => Err(ErrorCode::Unimplemented),
             };
@@ -95,15 +100,12 @@ impl Processor {
     }
 
     fn get_child_names(
-        &mut self,
+        &self,
         id: ConnectionId,
         request: &GetChildrenRequest,
     ) -> Result<GetChildrenResponse, ErrorCode> {
         let node = self.readable(id, &request.path, perms::READ)?;
         let children = node.children.iter().map(|name| name.to_string()).collect();
-        if request.watch {
-            self.watches.add(id, &request.path, Kind::Children)?;
-        }
         Ok(GetChildrenResponse { children })
     }
 
