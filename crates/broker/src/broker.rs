@@ -21,6 +21,7 @@ use crate::control::{Control, ZooKeeper, begin_session};
 use crate::controller::{Office, plan};
 use crate::error::BrokerError;
 use crate::fetch_sessions::FetchSessions;
+use crate::group_coordinator::GroupCoordinator;
 use crate::metadata::feed::Feed;
 use crate::metadata::{Image, MetadataCache, Publisher};
 use crate::network::Acceptors;
@@ -139,6 +140,7 @@ impl Broker {
     /// Stops in good order: no new connections, requests that wait are answered, the session closed (so that the cluster knows at once), logs synced and marked clean.
     pub async fn shutdown(mut self) {
         info!(id = self.state.id, "shutting down");
+        self.state.groups.stop();
         self.state.replicas.stop_all();
         self.acceptors.stop();
         let _ = self.stop.send(true);
@@ -237,6 +239,8 @@ impl Start {
         let zookeeper = ZooKeeper::new(session.clone());
         let office = Office::default();
         let (publisher, metadata) = MetadataCache::new();
+        let groups =
+            Arc::new(GroupCoordinator::new(&self.config, replicas.clone(), metadata.clone(), self.clock, self.random));
         let state = Arc::new(BrokerState {
             id,
             cluster_id,
@@ -246,6 +250,7 @@ impl Start {
             zookeeper: zookeeper.clone(),
             office: office.clone(),
             fetch_sessions: FetchSessions::new(self.config.fetch_session_slots, self.clock, self.random),
+            groups: groups.clone(),
             producer_ids: ProducerIds::new(id, zookeeper.clone()),
             creating: parking_lot::Mutex::default(),
             clock: self.clock,
@@ -258,6 +263,7 @@ impl Start {
         let (images, raw) = watch::channel(Arc::new(image.clone()));
         act_once(&replicas, &publisher, Arc::new(image.clone())).await;
         runtime::spawn(act_on_images(replicas.clone(), raw, publisher, stopped.clone()));
+        runtime::spawn(groups.run(stopped.clone()));
         runtime::spawn(housekeeping(self.config.clone(), logs.clone(), self.clock, stopped.clone()));
 
         let acceptors = self.accept(&state, listeners);

@@ -144,6 +144,8 @@ pub struct GroupConfig {
     pub offsets_retention_check_interval: Duration,
     /// `offsets.commit.timeout.ms`.
     pub offsets_commit_timeout: Duration,
+    /// `offsets.commit.required.acks`.
+    pub offsets_commit_required_acks: i16,
     /// `offsets.load.buffer.size`.
     pub offsets_load_buffer_bytes: usize,
 }
@@ -309,6 +311,7 @@ impl GroupConfig {
             offsets_retention_ms: settings.long("offsets.retention.minutes").saturating_mul(60_000),
             offsets_retention_check_interval: millis(settings.long("offsets.retention.check.interval.ms")),
             offsets_commit_timeout: millis(settings.long("offsets.commit.timeout.ms")),
+            offsets_commit_required_acks: i16::try_from(settings.long("offsets.commit.required.acks")).unwrap_or(-1),
             offsets_load_buffer_bytes: size(settings.long("offsets.load.buffer.size")),
         }
     }

@@ -13,18 +13,29 @@ pub mod api_versions;
 pub mod controlled_shutdown;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sync_group;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -138,19 +149,30 @@ pub fn served(api: ApiKey) -> Option<RangeInclusive<i16>> {
         | ApiKey::ControlledShutdown
         | ApiKey::CreatePartitions
         | ApiKey::CreateTopics
+        | ApiKey::DeleteGroups
         | ApiKey::DeleteRecords
         | ApiKey::DeleteTopics
         | ApiKey::DescribeCluster
         | ApiKey::DescribeConfigs
+        | ApiKey::DescribeGroups
         | ApiKey::DescribeLogDirs
         | ApiKey::DescribeProducers
         | ApiKey::Fetch
+        | ApiKey::FindCoordinator
+        | ApiKey::Heartbeat
         | ApiKey::IncrementalAlterConfigs
         | ApiKey::InitProducerId
+        | ApiKey::JoinGroup
+        | ApiKey::LeaveGroup
+        | ApiKey::ListGroups
         | ApiKey::ListOffsets
         | ApiKey::Metadata
+        | ApiKey::OffsetCommit
+        | ApiKey::OffsetDelete
+        | ApiKey::OffsetFetch
         | ApiKey::OffsetForLeaderEpoch
-        | ApiKey::Produce => Some(api.versions()),
+        | ApiKey::Produce
+        | ApiKey::SyncGroup => Some(api.versions()),
         _ => None,
     }
 }
@@ -216,6 +238,17 @@ fn dispatch(
         ApiKey::IncrementalAlterConfigs => later(broker, context, reader, alter_configs::handle_incremental),
         ApiKey::DescribeCluster => now(broker, &context, reader, describe_cluster::handle),
         ApiKey::DescribeProducers => now(broker, &context, reader, describe_producers::handle),
+        ApiKey::FindCoordinator => later(broker, context, reader, find_coordinator::handle),
+        ApiKey::JoinGroup => later(broker, context, reader, join_group::handle),
+        ApiKey::SyncGroup => later(broker, context, reader, sync_group::handle),
+        ApiKey::Heartbeat => now(broker, &context, reader, heartbeat::handle),
+        ApiKey::LeaveGroup => now(broker, &context, reader, leave_group::handle),
+        ApiKey::OffsetCommit => later(broker, context, reader, offset_commit::handle),
+        ApiKey::OffsetFetch => later(broker, context, reader, offset_fetch::handle),
+        ApiKey::DescribeGroups => now(broker, &context, reader, describe_groups::handle),
+        ApiKey::ListGroups => now(broker, &context, reader, list_groups::handle),
+        ApiKey::DeleteGroups => later(broker, context, reader, delete_groups::handle),
+        ApiKey::OffsetDelete => later(broker, context, reader, offset_delete::handle),
         // `served` names no other.
         _ => Ok(Answer::Close),
     }

@@ -9,6 +9,7 @@
 //! - [`state`]: what all parts share
 //! - [`metadata`]: the image of the cluster
 //! - [`replica_manager`]: the partitions held here
+//! - [`group_coordinator`]: consumer groups and their offsets
 //! - [`fetch_sessions`], [`producer_ids`]: what is remembered for consumers and producers
 //! - [`control`]: the task that keeps the image current; [`controller`]: electing leaders; [`registration`]: joining the cluster
 
@@ -18,6 +19,7 @@ pub mod control;
 pub mod controller;
 pub mod error;
 pub mod fetch_sessions;
+pub mod group_coordinator;
 pub mod handlers;
 pub mod metadata;
 pub mod network;

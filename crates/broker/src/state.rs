@@ -13,6 +13,7 @@ use crate::config::BrokerConfig;
 use crate::control::ZooKeeper;
 use crate::controller::Office;
 use crate::fetch_sessions::FetchSessions;
+use crate::group_coordinator::GroupCoordinator;
 use crate::handlers::{self, Session};
 use crate::metadata::MetadataCache;
 use crate::network::{Answer, Service};
@@ -39,6 +40,8 @@ pub struct BrokerState {
     pub office: Office,
     /// Fetch sessions.
     pub fetch_sessions: FetchSessions,
+    /// The groups it coordinates.
+    pub groups: Arc<GroupCoordinator>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
     /// Topics that a metadata request has asked to create, while that is under way.
