@@ -1,6 +1,7 @@
 //! Groups of ZooKeeper consumers on our keeper and broker: partitions go to and fro between members, and no record is lost on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use broker::{Broker, BrokerConfig};
@@ -26,7 +27,7 @@ struct Servers {
     broker: Broker,
     session: Session,
     producer: Producer,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Servers {
@@ -39,19 +40,18 @@ impl Servers {
         config.max_session_timeout_ms = Some(60_000);
         let keeper = Keeper::start(config).unwrap();
         let connect = keeper.local_addr().to_string();
-        let logs = directory.path().join("kafka-logs").display().to_string();
-        let overrides = [
-            ("broker.id", "0"),
-            ("listeners", "PLAINTEXT://127.0.0.1:0"),
-            ("log.dirs", &logs),
-            ("zookeeper.connect", &connect),
-        ];
-        let broker = Broker::start(BrokerConfig::from_overrides(overrides).unwrap()).await.unwrap();
+        let broker = start_broker(directory.path(), &connect).await;
         let session = Session::connect(&connect, PATIENCE).await.unwrap();
-        let address = broker.addresses()[0].1.to_string();
-        let cluster = Cluster::new(ClientConfig::parse(&address).unwrap(), Clock::real());
-        let producer = Producer::new(cluster.clone(), ProducerConfig::new(cluster.config().clone())).unwrap();
-        Servers { keeper, broker, session, producer, _directory: directory }
+        let producer = producer_for(&broker);
+        Servers { keeper, broker, session, producer, directory }
+    }
+
+    /// Stops the broker and starts it again on the same logs, on another port.
+    async fn restart_broker(self) -> Servers {
+        self.broker.shutdown().await;
+        let broker = start_broker(self.directory.path(), &self.keeper.local_addr().to_string()).await;
+        let producer = producer_for(&broker);
+        Servers { broker, producer, ..self }
     }
 
     fn connect(&self) -> String {
@@ -91,6 +91,23 @@ impl Servers {
         self.broker.shutdown().await;
         self.keeper.shutdown().await.unwrap();
     }
+}
+
+async fn start_broker(directory: &Path, connect: &str) -> Broker {
+    let logs = directory.join("kafka-logs").display().to_string();
+    let overrides = [
+        ("broker.id", "0"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("log.dirs", &logs),
+        ("zookeeper.connect", connect),
+    ];
+    Broker::start(BrokerConfig::from_overrides(overrides).unwrap()).await.unwrap()
+}
+
+fn producer_for(broker: &Broker) -> Producer {
+    let address = broker.addresses()[0].1.to_string();
+    let cluster = Cluster::new(ClientConfig::parse(&address).unwrap(), Clock::real());
+    Producer::new(cluster.clone(), ProducerConfig::new(cluster.config().clone())).unwrap()
 }
 
 /// A consumer and what it has read, as a caller would keep it.
@@ -231,6 +248,23 @@ async fn a_commit_leaves_out_what_belongs_to_others_by_now() {
     }
     let offsets = group::describe(&servers.session, "g").await.unwrap();
     assert_eq!(offsets.get(&partition(1)).and_then(|found| found.offset), None, "nobody but the caller commits");
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_comes_back_elsewhere_is_found() {
+    let mut servers = Servers::start().await;
+    servers.create_topic("words", 2).await;
+    servers.produce("words", 2, 0..4).await;
+    let mut members = vec![Member::start(servers.config("g"), Subscription::topics(["words"])).await];
+    poll_until(&mut members, "one member reads all", |members| all_read(members, 0..4)).await;
+    let before = servers.broker.addresses()[0].1;
+    servers = servers.restart_broker().await;
+    assert_ne!(servers.broker.addresses()[0].1, before, "port 0 gave the same port twice");
+    servers.produce("words", 2, 4..8).await;
+    poll_until(&mut members, "the member finds it", |members| all_read(members, 4..8)).await;
+    assert_eq!(members[0].read.len(), 8, "it goes on where it stood");
+    members[0].consumer.close().await.unwrap();
     servers.stop().await;
 }
 

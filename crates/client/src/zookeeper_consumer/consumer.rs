@@ -15,7 +15,7 @@ use super::membership::Membership;
 use super::offsets::Offsets;
 use super::subscription::Subscription;
 use crate::kafka::consumer::commit::GroupCoordinator;
-use crate::kafka::{ClientError, Consumer, FetchedBlock};
+use crate::kafka::{ClientError, Consumer, FetchedBlock, HostPort};
 use crate::zookeeper::Session;
 use crate::zookeeper_consumer::ConsumerError;
 
@@ -148,7 +148,11 @@ impl ZookeeperConsumer {
             // The reader's position moves with the blocks: under one lock, nobody sees the one without the other.
             let fetched = std::future::poll_fn(|context| {
                 let mut state = shared.state.lock();
-                fetched.as_mut().poll(context).map(|blocks| state.take_news(blocks?))
+                fetched.as_mut().poll(context).map(|blocks| match blocks {
+                    // Closed with this consumer, which the next look tells, or replaced by another reader.
+                    Err(ClientError::ConsumerClosed) => Ok(None),
+                    blocks => state.take_news(blocks?),
+                })
             });
             tokio::select! {
                 biased;
@@ -257,6 +261,16 @@ pub(super) struct Reader {
     pub(super) coordinator: Arc<GroupCoordinator>,
 }
 
+impl Reader {
+    /// Whether one of these brokers is among those it asks.
+    pub(super) fn knows_any(&self, brokers: &[HostPort]) -> bool {
+        let cluster = self.consumer.cluster();
+        let metadata = cluster.metadata();
+        let told: Vec<&HostPort> = metadata.brokers.values().map(|node| &node.address).collect();
+        brokers.iter().any(|broker| told.contains(&broker) || cluster.config().bootstrap_servers.contains(broker))
+    }
+}
+
 /// What the caller and the membership both touch.
 pub(super) struct Shared {
     pub(super) config: ZookeeperConsumerConfig,
@@ -330,8 +344,20 @@ impl Shared {
         self.reader.lock().clone()
     }
 
+    /// Reads by `reader` from now on, and goes on where the one before stood.
     pub(super) fn set_reader(&self, reader: Reader) {
-        *self.reader.lock() = Some(reader);
+        let state = self.state.lock();
+        let before = self.reader.lock().replace(reader);
+        self.read_owned(&state);
+        if let (Some(before), Some(now)) = (before, self.reader()) {
+            for (partition, position) in before.consumer.positions() {
+                // One that is not owned any more is not assigned either, and needs no position.
+                let _ = now.consumer.seek(&partition, position);
+            }
+            before.consumer.close();
+            before.consumer.cluster().close();
+        }
+        drop(state);
         self.changed.notify_one();
     }
 

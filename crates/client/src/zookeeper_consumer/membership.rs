@@ -402,17 +402,12 @@ impl Membership {
         }
     }
 
-    /// Makes sure that there is a reader. Without a broker to ask there is none; the first one to register is watched for.
+    /// Makes sure that there is a reader which knows a live broker; brokers that come and go are watched for. False as long as there is none.
     async fn find_brokers(&mut self, session: &Session) -> Result<bool, ConsumerError> {
         let shared = self.shared.clone();
-        if shared.reader().is_some() {
-            return Ok(true);
-        }
         let ids = match session.get_children_watch(paths::BROKER_IDS).await {
             Ok((ids, watch)) => {
-                if ids.is_empty() {
-                    self.trigger_on(watch);
-                }
+                self.trigger_on(watch);
                 ids
             }
             Err(error) if error.is_no_node() => {
@@ -422,26 +417,15 @@ impl Membership {
             }
             Err(error) => return Err(error.into()),
         };
-        let znodes: Vec<String> = ids.iter().map(|id| format!("{}/{id}", paths::BROKER_IDS)).collect();
-        let mut brokers = Vec::new();
-        let mut oldest = i32::MAX;
-        for (path, data) in znodes.iter().zip(session.read_many(&znodes).await?) {
-            let Some((data, _)) = data else { continue };
-            let registration = BrokerRegistration::parse(path, &data)?;
-            let Some(endpoint) = registration.plaintext() else {
-                tracing::warn!(path, "this broker has no PLAINTEXT listener, so it cannot be asked");
-                continue;
-            };
-            let port = u16::try_from(endpoint.port).map_err(|_| ZkError::BadZnode {
-                path: path.clone(),
-                why: format!("port {} is none", endpoint.port),
-            })?;
-            oldest = oldest.min(registration.version);
-            brokers.push(HostPort { host: endpoint.host.clone(), port });
-        }
+        let (brokers, oldest) = plaintext_brokers(session, &ids).await?;
+        let known = shared.reader();
         if brokers.is_empty() {
-            return Ok(false);
+            return Ok(known.is_some());
         }
+        if known.is_some_and(|reader| reader.knows_any(&brokers)) {
+            return Ok(true);
+        }
+        // The first ones, or all have moved and nobody the reader knows can tell it where to.
         let mut config = shared.config.reader(brokers);
         // A registration tells a broker's age, so that old ones need not be asked what they know: 0.9 does not even answer.
         if let Some(release) = release_of(oldest) {
@@ -491,6 +475,26 @@ impl Membership {
         });
         self.watchers.push(watcher.abort_handle());
     }
+}
+
+/// Addresses of the live brokers that can be talked to, and the version of the oldest registration among them.
+async fn plaintext_brokers(session: &Session, ids: &[String]) -> Result<(Vec<HostPort>, i32), ConsumerError> {
+    let znodes: Vec<String> = ids.iter().map(|id| format!("{}/{id}", paths::BROKER_IDS)).collect();
+    let mut brokers = Vec::new();
+    let mut oldest = i32::MAX;
+    for (path, data) in znodes.iter().zip(session.read_many(&znodes).await?) {
+        let Some((data, _)) = data else { continue };
+        let registration = BrokerRegistration::parse(path, &data)?;
+        let Some(endpoint) = registration.plaintext() else {
+            tracing::warn!(path, "this broker has no PLAINTEXT listener, so it cannot be asked");
+            continue;
+        };
+        let port = u16::try_from(endpoint.port)
+            .map_err(|_| ZkError::BadZnode { path: path.clone(), why: format!("port {} is none", endpoint.port) })?;
+        oldest = oldest.min(registration.version);
+        brokers.push(HostPort { host: endpoint.host.clone(), port });
+    }
+    Ok((brokers, oldest))
 }
 
 /// Releases without ApiVersions, by the version of their registrations.
