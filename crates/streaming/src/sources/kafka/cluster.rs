@@ -133,7 +133,9 @@ impl Drop for Fetching {
 fn read_error(error: &ClientError, range: &OffsetRange) -> TaskError {
     let mut text = format!("{error} ({range})");
     if matches!(error, ClientError::OffsetOutOfRange { .. }) {
-        text.push_str(": the records are gone before they were read; raise the topic's retention or read it sooner");
+        text.push_str(
+            ": the log does not hold this range; records that retention removed before they were read are gone",
+        );
     } else if let Some(cause) = error.cause() {
         text = format!("{text}: {cause}");
     }
