@@ -1,5 +1,6 @@
 //! `StreamingContext` and `DStream`: what the package's classes of these names hold.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use streaming::text::Text;
 use streaming::{DStream, Rdd, RddQueue, StreamingContext, StreamingContextState, StreamingError, TaskError, Time};
 
 use crate::block::{Block, in_python, raise};
+use crate::kafka::{self, Params, Shape};
 use crate::listener::PythonListener;
 use crate::rdd::{PyContext, PyRdd};
 
@@ -87,6 +89,37 @@ impl PyStreamingContext {
                 Ok(vec![Block::new(&PyList::new(py, records.iter().map(|record| PyBytes::new(py, record)))?)])
             })
         })))
+    }
+
+    /// Pairs of topics' records, read as a member of a ZooKeeper consumer group.
+    fn kafka_stream(
+        &self,
+        py: Python<'_>,
+        topics: HashMap<String, i32>,
+        params: Params,
+        key_decoder: Option<Py<PyAny>>,
+        value_decoder: Option<Py<PyAny>>,
+    ) -> PyResult<PyDStream> {
+        let made = kafka::stream(&self.0, topics, params, Shape::new(key_decoder, value_decoder, false));
+        made.map(PyDStream).map_err(|error| explain(py, error))
+    }
+
+    /// Topics' records by ranges of offsets; `starts` are (topic, partition, offset), `conf` is Spark's.
+    #[allow(clippy::too_many_arguments, reason = "one call of Python's own createDirectStream")]
+    fn kafka_direct_stream(
+        &self,
+        py: Python<'_>,
+        topics: Vec<String>,
+        params: Params,
+        starts: Vec<(String, i32, i64)>,
+        conf: Params,
+        key_decoder: Option<Py<PyAny>>,
+        value_decoder: Option<Py<PyAny>>,
+        with_metadata: bool,
+    ) -> PyResult<PyDStream> {
+        let shape = Shape::new(key_decoder, value_decoder, with_metadata);
+        let made = kafka::direct_stream(&self.0, topics, params, starts, &conf, shape);
+        made.map(PyDStream).map_err(|error| explain(py, error))
     }
 
     /// The RDDs of a list, one a batch or all in the first, then `default` or an empty one.
@@ -196,7 +229,7 @@ fn merge(
 }
 
 /// A mistake of the program is a ValueError; what a job raised is raised as it was.
-fn explain(py: Python<'_>, error: StreamingError) -> PyErr {
+pub fn explain(py: Python<'_>, error: StreamingError) -> PyErr {
     match error {
         StreamingError::Invalid(text) => PyValueError::new_err(text),
         other => raise(py, other),

@@ -7,10 +7,12 @@
 //! - [`block`]: blocks, and Python's exceptions on their way through the engine and back
 //! - [`rdd`]: `Context` and `Rdd`
 //! - [`dstream`]: `StreamingContext` and `DStream`
+//! - [`kafka`]: Kafka's records as blocks
 //! - [`listener`]: the engine's events as dicts
 
 mod block;
 mod dstream;
+mod kafka;
 mod listener;
 mod rdd;
 

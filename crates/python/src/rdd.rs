@@ -6,6 +6,8 @@ use pyo3::types::PyList;
 use streaming::{Rdd, SparkContext};
 
 use crate::block::{Block, in_python, join, raise};
+use crate::dstream::explain;
+use crate::kafka::{self, Params, Shape};
 
 /// The executor.
 #[pyclass(name = "Context", module = "_tidemill", frozen)]
@@ -32,6 +34,20 @@ impl PyContext {
     /// An RDD of lists, one a partition.
     fn parallelize(&self, blocks: Vec<Bound<'_, PyList>>) -> PyRdd {
         PyRdd(self.0.from_partitions(blocks.iter().map(|list| vec![Block::new(list)]).collect()))
+    }
+
+    /// The records of (topic, partition, from offset, until offset).
+    fn kafka_rdd(
+        &self,
+        py: Python<'_>,
+        params: Params,
+        ranges: Vec<(String, i32, i64, i64)>,
+        key_decoder: Option<Py<PyAny>>,
+        value_decoder: Option<Py<PyAny>>,
+        with_metadata: bool,
+    ) -> PyResult<PyRdd> {
+        let made = kafka::rdd(&self.0, params, ranges, &Shape::new(key_decoder, value_decoder, with_metadata));
+        made.map(PyRdd).map_err(|error| explain(py, error))
     }
 
     /// Refuses further jobs and cancels those under way.

@@ -172,6 +172,16 @@ impl<T: Data> Rdd<T> {
         Rdd::from_op(self.context(), MapPartitions { parent: self.clone(), function, output: PhantomData })
     }
 
+    /// [`Rdd::map_partitions`] whose result still tells the Kafka offsets of its partitions: for wrappers in other languages, whose users see
+    /// the source only in their own types.
+    pub fn map_partitions_keeping_offset_ranges<U: Data>(
+        &self,
+        function: impl Fn(Vec<T>) -> Result<Vec<U>, TaskError> + Send + Sync + 'static,
+    ) -> Rdd<U> {
+        let op = MapPartitions { parent: self.clone(), function: move |_, block| function(block), output: PhantomData };
+        Rdd::build(self.context(), op, None, self.0.offset_ranges.clone())
+    }
+
     /// [`Rdd::map_partitions`] that leaves every key in its partition.
     pub(crate) fn map_partitions_in_place<U: Data>(
         &self,

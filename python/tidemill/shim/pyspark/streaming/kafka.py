@@ -57,7 +57,8 @@ class KafkaUtils:
             raise TypeError("kafkaParams should be dict")
         starts = [(tp._topic, tp._partition, int(offset)) for tp, offset in (fromOffsets or {}).items()]
         stream = ssc._jssc.native.kafka_direct_stream(
-            [str(topic) for topic in topics], _strings(kafkaParams), starts, *_decoders(keyDecoder, valueDecoder), messageHandler is not None)
+            [str(topic) for topic in topics], _strings(kafkaParams), starts, _strings(dict(ssc.sparkContext._conf.getAll())),
+            *_decoders(keyDecoder, valueDecoder), messageHandler is not None)
         stream = KafkaDStream(stream, ssc)
         return stream if messageHandler is None else stream._handled(messageHandler, keyDecoder, valueDecoder)
 

@@ -1,0 +1,150 @@
+//! Kafka's records as blocks of Python tuples.
+//!
+//! `None` for a decoder stands for `utf8_decoder`, which is then done here while the tuples are built; any other decoder is called with the bytes or None.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use streaming::kafka::{self, OffsetRange, Pid, RateLimits, Record, TopicPartition};
+use streaming::{DStream, Rdd, SparkContext, StreamingContext, StreamingError, TaskError};
+
+use crate::block::{Block, in_python};
+
+/// What becomes of each record.
+#[derive(Clone)]
+pub struct Shape(Arc<Inner>);
+
+enum Inner {
+    /// `(key, value)` by these decoders.
+    Pairs { key: Option<Py<PyAny>>, value: Option<Py<PyAny>> },
+    /// `(topic, partition, offset, key bytes, value bytes)`.
+    WithMetadata,
+}
+
+impl Shape {
+    /// Pairs, or all there is to know where `with_metadata`.
+    pub fn new(key: Option<Py<PyAny>>, value: Option<Py<PyAny>>, with_metadata: bool) -> Shape {
+        Shape(Arc::new(if with_metadata { Inner::WithMetadata } else { Inner::Pairs { key, value } }))
+    }
+
+    fn block(&self, records: Vec<Record>) -> Result<Vec<Block>, TaskError> {
+        in_python(|py| {
+            let tuples: PyResult<Vec<_>> = records.into_iter().map(|record| self.tuple(py, &record)).collect();
+            Ok(vec![Block::new(&PyList::new(py, tuples?)?)])
+        })
+    }
+
+    fn tuple<'py>(&self, py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyTuple>> {
+        match &*self.0 {
+            Inner::Pairs { key, value } => {
+                (decode(py, key, &record.key)?, decode(py, value, &record.value)?).into_pyobject(py)
+            }
+            Inner::WithMetadata => {
+                let bytes = |part: &Option<Bytes>| part.as_ref().map(|part| PyBytes::new(py, part));
+                (&*record.topic, record.partition, record.offset, bytes(&record.key), bytes(&record.value))
+                    .into_pyobject(py)
+            }
+        }
+    }
+
+    fn rdd(&self, rdd: &Rdd<Record>) -> Rdd<Block> {
+        let shape = self.clone();
+        rdd.map_partitions_keeping_offset_ranges(move |records| shape.block(records))
+    }
+}
+
+fn decode<'py>(py: Python<'py>, decoder: &Option<Py<PyAny>>, part: &Option<Bytes>) -> PyResult<Bound<'py, PyAny>> {
+    match (decoder, part) {
+        (None, None) => Ok(py.None().into_bound(py)),
+        (None, Some(part)) => match std::str::from_utf8(part) {
+            Ok(text) => Ok(PyString::new(py, text).into_any()),
+            // Python's own exception for bytes that are no UTF-8.
+            Err(_) => PyBytes::new(py, part).call_method1("decode", ("utf-8",)),
+        },
+        (Some(decoder), part) => decoder.bind(py).call1((part.as_ref().map(|part| PyBytes::new(py, part)),)),
+    }
+}
+
+/// Kafka's parameters as the engine takes them.
+pub type Params = HashMap<String, String>;
+
+fn list(params: Params) -> Vec<(String, String)> {
+    let mut list: Vec<(String, String)> = params.into_iter().collect();
+    list.sort();
+    list
+}
+
+/// The stream of a member of a ZooKeeper consumer group; `params` hold `zookeeper.connect` and `group.id`.
+pub fn stream(
+    context: &StreamingContext,
+    topics: HashMap<String, i32>,
+    params: Params,
+    shape: Shape,
+) -> Result<DStream<Block>, StreamingError> {
+    let text = |name: &str| params.get(name).cloned().unwrap_or_default();
+    let mut topics: Vec<(String, i32)> = topics.into_iter().collect();
+    topics.sort();
+    let stream = kafka::create_stream(context, &text("zookeeper.connect"), &text("group.id"), &topics, &list(params))?;
+    Ok(stream.transform(move |rdd, _| Ok(shape.rdd(&rdd))))
+}
+
+/// The stream that reads offset ranges; `conf` is Spark's, for the limits of its rate.
+pub fn direct_stream(
+    context: &StreamingContext,
+    topics: Vec<String>,
+    params: Params,
+    starts: Vec<(String, i32, i64)>,
+    conf: &Params,
+    shape: Shape,
+) -> Result<DStream<Block>, StreamingError> {
+    let starts: Vec<_> =
+        starts.into_iter().map(|(topic, partition, offset)| (TopicPartition::new(topic, partition), offset)).collect();
+    let stream = kafka::create_direct_stream(context, &topics, &list(params), &starts, limits(conf)?)?;
+    Ok(stream.transform(move |rdd, _| Ok(shape.rdd(&rdd))))
+}
+
+/// The records of offset ranges.
+pub fn rdd(
+    spark: &SparkContext,
+    params: Params,
+    ranges: Vec<(String, i32, i64, i64)>,
+    shape: &Shape,
+) -> Result<Rdd<Block>, StreamingError> {
+    let ranges = ranges.into_iter().map(|(topic, partition, from_offset, until_offset)| OffsetRange {
+        topic: topic.into(),
+        partition,
+        from_offset,
+        until_offset,
+    });
+    Ok(shape.rdd(&kafka::create_rdd(spark, &list(params), ranges.collect())?))
+}
+
+/// `spark.streaming.kafka.maxRatePerPartition` and `spark.streaming.backpressure.*`.
+fn limits(conf: &Params) -> Result<RateLimits, StreamingError> {
+    fn number<T: std::str::FromStr>(conf: &Params, name: &str) -> Result<Option<T>, StreamingError> {
+        let Some(text) = conf.get(name) else { return Ok(None) };
+        let parsed = text
+            .trim()
+            .parse()
+            .map_err(|_| StreamingError::Invalid(format!("{name} should be a number, but was {text}")));
+        parsed.map(Some)
+    }
+    let mut limits = RateLimits {
+        max_rate_per_partition: number(conf, "spark.streaming.kafka.maxRatePerPartition")?,
+        backpressure: None,
+    };
+    if conf.get("spark.streaming.backpressure.enabled").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        let usual = Pid::default();
+        limits.backpressure = Some(Pid {
+            proportional: number(conf, "spark.streaming.backpressure.pid.proportional")?.unwrap_or(usual.proportional),
+            integral: number(conf, "spark.streaming.backpressure.pid.integral")?.unwrap_or(usual.integral),
+            derivative: number(conf, "spark.streaming.backpressure.pid.derived")?.unwrap_or(usual.derivative),
+            min_rate: number(conf, "spark.streaming.backpressure.pid.minRate")?.unwrap_or(usual.min_rate),
+            initial_rate: number(conf, "spark.streaming.backpressure.initialRate")?,
+        });
+    }
+    Ok(limits)
+}
