@@ -203,7 +203,8 @@ pub struct ProducerConfig {
     pub client: ClientConfig,
     /// `acks`.
     pub acks: Acks,
-    /// `enable.idempotence`: a retry never stores a record twice nor out of order. Falls back to `false`, with a warning, on brokers without it.
+    /// `enable.idempotence`: a retry never stores a record twice nor out of order. Brokers before 0.11 cannot recognise what they have stored:
+    /// there, after a warning, only the order is kept, by one batch per partition at a time.
     pub enable_idempotence: bool,
     /// `batch.size` in bytes: a batch this large is sent at once. 0 sends each record alone.
     pub batch_size: usize,

@@ -9,8 +9,8 @@
 //! Always true:
 //! - unacknowledged records take at most `buffer.memory`; `send` waits for room, at most `max.block.ms`;
 //! - every record's [`Delivery`] comes to a result, within `delivery.timeout.ms` and one `request.timeout.ms` more for a request under way;
-//! - records of one partition are stored in the order of their `send`s where the producer is idempotent (the default) or
-//!   `max.in.flight.requests.per.connection` is 1; and an idempotent producer's retries store no record twice.
+//! - records of one partition are stored in the order of their `send`s where idempotence is on (the default) or
+//!   `max.in.flight.requests.per.connection` is 1; and retries store no record twice, where the broker is one that can tell (0.11 on).
 
 mod accumulator;
 pub mod batch;

@@ -40,7 +40,8 @@ pub(super) struct Limits {
     pub(super) batch_size: usize,
     pub(super) linger: Duration,
     pub(super) delivery_timeout: Duration,
-    pub(super) max_in_flight: usize,
+    /// Whether a partition's order must survive retries: then a partition without sequences has one batch under way at a time.
+    pub(super) keeps_order: bool,
     pub(super) codec: Codec,
 }
 
@@ -50,7 +51,8 @@ impl From<&ProducerConfig> for Limits {
             batch_size: config.batch_size,
             linger: config.linger,
             delivery_timeout: config.delivery_timeout,
-            max_in_flight: config.max_in_flight,
+            // Whoever wanted idempotence wanted order, also from a broker too old to give more than that.
+            keeps_order: config.enable_idempotence || config.max_in_flight == 1,
             codec: config.compression,
         }
     }
@@ -191,11 +193,8 @@ impl Accumulator {
     }
 
     fn may_send(&self, state: &QueueState, head: &Batch, idempotent: bool) -> bool {
-        if self.config.max_in_flight == 1 && !state.in_flight.is_empty() {
-            return false;
-        }
         if !idempotent {
-            return true;
+            return !self.config.keeps_order || state.in_flight.is_empty();
         }
         if state.needs_new_epoch {
             return state.in_flight.is_empty();

@@ -228,7 +228,7 @@ impl Sender {
             }
             Err(ClientError::UnsupportedVersion { .. }) => {
                 tracing::warn!(
-                    "The broker does not support idempotent producers (it is older than 0.11); going on with enable.idempotence=false"
+                    "The broker does not support idempotent producers (it is older than 0.11): a retry may store a record twice"
                 );
                 self.idempotent = false;
                 now

@@ -20,7 +20,7 @@ fn desk(change: impl FnOnce(&mut Limits)) -> Desk {
         batch_size: 200,
         linger: Duration::from_millis(10),
         delivery_timeout: Duration::from_secs(120),
-        max_in_flight: 5,
+        keeps_order: false,
         codec: Codec::None,
     };
     change(&mut limits);
@@ -152,8 +152,8 @@ fn no_more_batches_are_under_way_than_a_broker_remembers() {
 }
 
 #[test]
-fn with_one_in_flight_a_partition_is_muted_while_it_waits() {
-    let desk = desk(|limits| limits.max_in_flight = 1);
+fn without_sequences_order_is_kept_by_one_batch_at_a_time() {
+    let desk = desk(|limits| limits.keeps_order = true);
     desk.append(150);
     desk.append(150);
     let first = desk.drain(Numbering::Off).unwrap();
