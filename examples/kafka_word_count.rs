@@ -5,13 +5,12 @@
 //! bin/kafka-console-producer.sh --broker-list localhost:9092 --topic wordsendertest
 //! ```
 
-use std::error::Error;
 use std::process::exit;
 use std::time::Duration;
 
-use tidemill_streaming::{SparkContext, StreamingContext, kafka};
+use tidemill_streaming::{SparkContext, StreamingContext, StreamingError, kafka};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), StreamingError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [zk_quorum, topic] = &arguments[..] else {
         eprintln!("Usage: kafka_word_count <zk> <topic>");
@@ -26,6 +25,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     counts.print();
 
     ssc.start()?;
-    ssc.await_termination()?;
-    Ok(())
+    ssc.await_termination()
 }

@@ -121,7 +121,7 @@ impl Error for JobError {
 }
 
 /// What a streaming program is told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum StreamingError {
     /// An output operation of a batch failed. Later batches go on.
     Job {
@@ -163,6 +163,13 @@ impl StreamingError {
     #[must_use]
     pub fn find<E: Error + 'static>(&self) -> Option<&E> {
         find(self)
+    }
+}
+
+/// The same text as for people, because it is what a `main` that returns the error prints.
+impl fmt::Debug for StreamingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

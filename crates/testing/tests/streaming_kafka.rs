@@ -208,7 +208,7 @@ fn a_direct_stream_reads_the_ranges_it_names() {
     let servers = Servers::start();
     servers.create_topic("numbers", 2);
     servers.produce("numbers", 2, &["a", "b", "c", "d", "e", "f"]);
-    let check = |from: &[(TopicPartition, i64)], most: Option<u64>, expected: &[Batch]| {
+    let check = |from: &[(TopicPartition, i64)], most: Option<u64>, expected: &[Batch<'_>]| {
         let mut program = Program::new();
         let limits = RateLimits { max_rate_per_partition: most, backpressure: None };
         let topics = ["numbers".to_string()];

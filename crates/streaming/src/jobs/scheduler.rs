@@ -46,8 +46,9 @@ fn run_batch(inner: &Arc<Inner>, job_set: JobSet) {
         failed |= !run_job(inner, time, job, &mut info);
     }
     // States that no output operation computed would otherwise hang on to all batches before.
-    if let Err(error) = inner.graph.materialize_states(time) {
-        failed = true;
+    if let Err(error) = inner.graph.materialize_states(time)
+        && !std::mem::replace(&mut failed, true)
+    {
         inner.report_unless_aborting(StreamingError::Job { time, output: "state".to_owned(), error });
     }
     if has_jobs {

@@ -1,3 +1,5 @@
+//! RDDs through their actions: what Spark's RDDSuite and PairRDDFunctionsSuite look at.
+
 use super::*;
 use crate::error::JobError;
 use std::collections::BTreeMap;

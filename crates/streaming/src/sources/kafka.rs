@@ -30,13 +30,66 @@ pub use rdd::create_rdd;
 pub use receiver::create_stream;
 pub use record::Record;
 
+/// A partition that was joined at its end.
+struct Joined {
+    partition: TopicPartition,
+    offset: i64,
+    /// Records before, which are not read.
+    older: i64,
+}
+
 /// Tells the user once that a stream without offsets begins at the end: otherwise nothing explains why a topic full of records prints none.
 #[allow(clippy::print_stderr, reason = "a note to the user of the program, who may have no log")]
-fn note_joined(topic_partition: &TopicPartition, joined: i64, older: i64) {
-    if older > 0 {
-        eprintln!(
-            "note: {topic_partition}: joined at offset {joined}, {older} older records are not read \
-             (auto.offset.reset=smallest reads them)"
-        );
+fn note_joined(partitions: &[Joined]) {
+    if let Some(note) = joined_note(partitions) {
+        eprintln!("{note}");
+    }
+}
+
+fn joined_note(partitions: &[Joined]) -> Option<String> {
+    /// Partitions that are named.
+    const NAMED_MAX: usize = 5;
+    let older: i64 = partitions.iter().map(|joined| joined.older.max(0)).sum();
+    if older == 0 {
+        return None;
+    }
+    let named = partitions
+        .iter()
+        .take(NAMED_MAX)
+        .map(|joined| format!("{} joined at offset {}", joined.partition, joined.offset));
+    let mut places = named.collect::<Vec<_>>().join(", ");
+    if partitions.len() > NAMED_MAX {
+        places.push_str(", ...");
+    }
+    let records = if older == 1 { "1 older record is" } else { &format!("{older} older records are") };
+    Some(format!("note: {places}; {records} not read (auto.offset.reset=smallest reads from the beginning)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_says_what_is_left_out() {
+        let check = |older: &[i64], expected: Option<&str>| {
+            let joined = |(number, older): (usize, &i64)| Joined {
+                partition: TopicPartition::new("t", number as i32),
+                offset: older + 1,
+                older: *older,
+            };
+            let joined: Vec<Joined> = older.iter().enumerate().map(joined).collect();
+            let note = joined_note(&joined);
+            let note = note
+                .as_deref()
+                .map(|note| note.strip_suffix(" (auto.offset.reset=smallest reads from the beginning)").unwrap());
+            assert_eq!(note, expected);
+        };
+        check(&[], None);
+        check(&[0, 0], None);
+        check(&[1], Some("note: t-0 joined at offset 2; 1 older record is not read"));
+        check(&[4, 0], Some("note: t-0 joined at offset 5, t-1 joined at offset 1; 4 older records are not read"));
+        let many = "note: t-0 joined at offset 2, t-1 joined at offset 2, t-2 joined at offset 2, t-3 joined at offset 2, \
+                    t-4 joined at offset 2, ...; 6 older records are not read";
+        check(&[1; 6], Some(many));
     }
 }

@@ -291,3 +291,23 @@ fn the_system_clock_drives_batches_too() {
     assert!(times.iter().all(|time| time % 20 == 0), "aligned to the interval: {times:?}");
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 20), "without a gap: {times:?}");
 }
+
+#[test]
+fn a_state_function_that_failed_once_is_tried_again_by_the_next_batch() {
+    let mut program = Program::new();
+    let failures = Arc::new(AtomicUsize::new(0));
+    let counter = failures.clone();
+    let input = program.input(vec![vec![("a", 1)], vec![("a", 2)], vec![("a", 3)]]);
+    let sums = input.try_update_state_by_key(1, None, move |_, values: Vec<i32>, sum: Option<i32>| {
+        // Twice within the second batch: by its output, and by the engine that wants the state.
+        if values == [2] && counter.fetch_add(1, Ordering::SeqCst) < 2 {
+            return Err(Bad(2).into());
+        }
+        Ok(Some(sum.unwrap_or(0) + values.iter().sum::<i32>()))
+    });
+    let seen = program.collect(&sums);
+    program.ssc.start().unwrap();
+    program.run(3);
+    assert_eq!(*seen.lock(), [[("a", 1)], [("a", 6)]], "the second batch's values are not lost");
+    assert!(program.ssc.await_termination_or_timeout(TEST_LIMIT).unwrap_err().find::<Bad>().is_some());
+}

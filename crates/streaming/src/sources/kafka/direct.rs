@@ -12,7 +12,7 @@ use crate::listener::BatchInfo;
 use crate::scheduler::SparkContext;
 use crate::sources::kafka::cluster::KafkaCluster;
 use crate::sources::kafka::rate::{RateEstimator, RateLimits, allowance};
-use crate::sources::kafka::{OffsetRange, Record, note_joined, rdd};
+use crate::sources::kafka::{Joined, OffsetRange, Record, note_joined, rdd};
 use crate::sources::{Input, InputSource, SourceEvents};
 use crate::time::{Millis, Time};
 
@@ -77,9 +77,12 @@ impl DirectSource {
             return Ok(partitions.into_iter().zip(earliest).collect());
         }
         let latest = self.cluster.offsets(&partitions, OffsetSpec::Latest)?;
-        for (partition, (latest, earliest)) in partitions.iter().zip(latest.iter().zip(earliest)) {
-            note_joined(partition, *latest, latest - earliest);
-        }
+        let joined = partitions.iter().zip(latest.iter().zip(earliest)).map(|(partition, (latest, earliest))| Joined {
+            partition: partition.clone(),
+            offset: *latest,
+            older: latest - earliest,
+        });
+        note_joined(&joined.collect::<Vec<_>>());
         Ok(partitions.into_iter().zip(latest).collect())
     }
 }

@@ -23,7 +23,7 @@ use crate::listener::BatchInfo;
 use crate::rdd::{Rdd, RddOp, Sink};
 use crate::scheduler::stages::Dependency;
 use crate::scheduler::{SparkContext, TaskContext};
-use crate::sources::kafka::{OffsetRange, Record, note_joined};
+use crate::sources::kafka::{Joined, OffsetRange, Record, note_joined};
 use crate::sources::{Input, InputSource, ReceiverState, SourceEvents};
 use crate::time::Time;
 
@@ -265,27 +265,30 @@ impl Receiver {
             waiting.bytes += blocks.iter().map(FetchedBlock::size).sum::<usize>();
             waiting.blocks.extend(blocks);
         }
-        if self.from_latest {
-            for (partition, offset) in assigned {
-                if offset.is_none() {
-                    self.note(&partition).await;
-                }
-            }
+        let begun: Vec<TopicPartition> =
+            assigned.into_iter().filter(|(_, offset)| offset.is_none()).map(|(partition, _)| partition).collect();
+        if self.from_latest && !begun.is_empty() {
+            self.note(&begun).await;
         }
     }
 
-    /// Tells where a partition that nobody has committed is begun. Best effort: it is a note.
-    async fn note(&self, partition: &TopicPartition) {
+    /// Tells where partitions that nobody has committed are begun. Best effort: it is a note.
+    async fn note(&self, partitions: &[TopicPartition]) {
         let Some(reader) = self.consumer.reader() else {
             return;
         };
-        let Ok(joined) = reader.wait_for_position(partition, POLL_LIMIT).await else {
-            return;
-        };
-        let wanted = [(partition.clone(), OffsetSpec::Earliest)];
-        if let Some(Ok(Some(earliest))) = reader.list_offsets(&wanted).await.remove(partition) {
-            note_joined(partition, joined.0, joined.0 - earliest.offset.0);
+        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), OffsetSpec::Earliest)).collect();
+        let mut earliest = reader.list_offsets(&wanted).await;
+        let mut joined = Vec::new();
+        for partition in partitions {
+            if let Some(Ok(Some(earliest))) = earliest.remove(partition)
+                && let Ok(offset) = reader.wait_for_position(partition, POLL_LIMIT).await
+            {
+                let older = offset.0 - earliest.offset.0;
+                joined.push(Joined { partition: partition.clone(), offset: offset.0, older });
+            }
         }
+        note_joined(&joined);
     }
 }
 
