@@ -88,11 +88,13 @@ impl KeeperConfig {
         let mut config = KeeperConfig::new(PathBuf::new());
         config.address.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let mut warned = BTreeSet::new();
+        let mut timeout_line = 0;
         for line in PropertiesIter::new(text.as_slice()) {
             let line = line.map_err(|error| unreadable(error.to_string()))?;
             let number = line.line_number();
             let LineContent::KVPair(key, value) = line.consume_content() else { continue };
             match config.set(&key, value.trim()) {
+                Ok(()) if key.ends_with("SessionTimeout") || key.ends_with("tickTime") => timeout_line = number,
                 Ok(()) => {}
                 Err(Refusal::Rule(rule)) => {
                     return Err(KeeperError::ConfigValue { file: file.to_owned(), line: number, key, value, rule });
@@ -114,7 +116,7 @@ impl KeeperConfig {
         if min > max {
             return Err(KeeperError::ConfigValue {
                 file: file.to_owned(),
-                line: 0,
+                line: timeout_line,
                 key: "minSessionTimeout".to_owned(),
                 value: min.to_string(),
                 rule: format!("it must not be above maxSessionTimeout, which is {max}"),

@@ -128,6 +128,7 @@ impl Owner {
         clock: Clock,
         wal: Wal,
         snapshots: snapshot::Snapshots,
+        replayed: u64,
         gauges: Arc<Gauges>,
     ) -> Result<Owner, KeeperError> {
         let durable_zxid = processor.zxid;
@@ -143,7 +144,8 @@ impl Owner {
             snapshots,
             snapshot: None,
             finishing: None,
-            since_snapshot: (0, 0),
+            // A keeper that is started often must not replay ever more.
+            since_snapshot: (replayed, 0),
             gauges,
         })
     }

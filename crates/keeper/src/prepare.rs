@@ -66,7 +66,8 @@ fn prepare_create(
     let owner = match (mode, ttl_ms) {
         (mode, Some(ttl_ms)) if mode.is_ttl() && (1..=owner::TTL_MS_MAX).contains(&ttl_ms) => owner::ttl(ttl_ms),
         (mode, _) if mode.is_ttl() => return Err(ErrorCode::BadArguments),
-        (_, Some(0..)) => return Err(ErrorCode::BadArguments),
+        // A TTL for a node without one. (With a TTL of -1 ZooKeeper 3.8.0 logs such a create, fails to apply it, and never starts again.)
+        (_, Some(_)) => return Err(ErrorCode::BadArguments),
         (CreateMode::Container, _) => owner::CONTAINER,
         (mode, _) if mode.is_ephemeral() => session,
         _ => owner::PERSISTENT,
@@ -184,6 +185,7 @@ mod tests {
         check(create("/x", 5), ErrorCode::BadArguments);
         check(with_ttl(create("/x", 5), 0), ErrorCode::BadArguments);
         check(with_ttl(create("/x", 0), 5), ErrorCode::BadArguments);
+        check(with_ttl(create("/x", 0), -1), ErrorCode::BadArguments);
         check(with_ttl(create("/x", 5), 1 << 40), ErrorCode::BadArguments);
         check(create("/e/x", 0), ErrorCode::NoChildrenForEphemerals);
         check(create("/locked/x", 0), ErrorCode::NoAuth);

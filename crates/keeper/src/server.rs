@@ -139,7 +139,8 @@ fn serve(
         }
         let config = Arc::new(config);
         let processor = Processor::new(config.clone(), clock, random, recovered.state);
-        let owner = Owner::new(processor, clock, recovered.wal, recovered.snapshots, gauges)?;
+        let owner =
+            Owner::new(processor, clock, recovered.wal, recovered.snapshots, recovered.report.replayed, gauges)?;
         let (commands, messages) = mpsc::channel(config.global_outstanding_limit);
         let large_frames = Arc::new(Semaphore::new(LARGE_FRAME_BYTES_MAX));
         let shared = Arc::new(Shared { config, clock, commands, large_frames });

@@ -50,6 +50,7 @@ fn bad_values_name_file_line_and_rule() {
     check("tickTime=0\n", 1, "tickTime");
     check("clientPortAddress=nowhere.example\n", 1, "clientPortAddress");
     check("dataDir=\n", 1, "dataDir");
+    check("dataDir=d\nminSessionTimeout=5000\nmaxSessionTimeout=4000\n", 3, "minSessionTimeout");
     check("forceSync=perhaps\n", 1, "forceSync");
     check("secureClientPort=2182\n", 1, "secureClientPort");
     check("autopurge.snapRetainCount=1\n", 1, "autopurge.snapRetainCount");

@@ -84,6 +84,17 @@ fn snapshots_are_taken_while_writing_and_old_files_go() {
     }
 }
 
+#[test]
+fn a_log_that_cannot_be_written_ends_the_keeper_without_an_answer() {
+    let home = start();
+    // The first write makes the first segment, and cannot.
+    Disk::real().remove_dir_all(&home.dir.path().join("keeper-1")).unwrap();
+    assert!(Client::handshake(home.keeper.local_addr(), no_session()).is_none(), "no session that is not on disk");
+    block_on(home.keeper.ended());
+    let error = block_on(home.keeper.shutdown()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot create the transaction log"), "{error}");
+}
+
 /// Not a test of its own: the process that the next test kills. It serves the directory in the environment variable until killed.
 #[test]
 fn child_that_serves_until_killed() {
