@@ -103,3 +103,150 @@ fn damage_in_a_closed_segment_refuses_the_log_and_changes_nothing() {
     assert!(report.offline.is_empty());
     assert_eq!(records_from(&manager.get(&partition()).unwrap(), 0).len(), 20);
 }
+
+/// Runs a directory through a crash and `harm`, and gives the end of the log found then, or the error it is offline with.
+fn after(records: i64, checkpoint_at: Option<i64>, harm: impl FnOnce(&TestDir)) -> (TestDir, Result<i64>, LogRecovery) {
+    let dir = TestDir::new(LogConfig { segment_bytes: 1000, index_interval_bytes: 80, ..LogConfig::default() });
+    let (manager, log) = dir.log();
+    for n in 0..records {
+        append(&log, &[&format!("value {n:04}")]);
+        if checkpoint_at == Some(n + 1) {
+            log.flush().unwrap();
+            manager.write_checkpoints().unwrap();
+        }
+    }
+    crash(manager);
+    harm(&dir);
+    let (manager, report) = dir.open();
+    let end = match manager.get(&partition()) {
+        Some(log) => Ok(log.log_end_offset().0),
+        None => Err(report.offline[0].1.clone()),
+    };
+    let recovery = report.recovered.into_iter().map(|(_, recovery)| recovery).next().unwrap_or_default();
+    (dir, end, recovery)
+}
+
+fn batch_bytes() -> u64 {
+    crate::testing::batch(&["value 0000"], 0).len() as u64
+}
+
+#[test]
+fn damage_before_the_recovery_point_is_refused_and_after_it_is_cut() {
+    let size = batch_bytes();
+    let check = |damaged: i64, recovery_point: i64, expected: std::result::Result<i64, u64>| {
+        let (_dir, end, _) = after(8, Some(recovery_point), |dir| {
+            flip(&dir.log_path("00000000000000000000.log"), damaged as u64 * size + 65);
+        });
+        match (end, expected) {
+            (Ok(end), expected) => assert_eq!(Ok(end), expected, "record {damaged}, recovery point {recovery_point}"),
+            (Err(StorageError::Damaged { position, .. }), Err(expected)) => assert_eq!(position, expected),
+            (other, _) => panic!("record {damaged}, recovery point {recovery_point}: {other:?}"),
+        }
+    };
+    check(7, 8, Err(7 * size));
+    check(0, 8, Err(0));
+    check(4, 5, Err(4 * size));
+    check(5, 5, Ok(5));
+    check(7, 5, Ok(7));
+    check(3, 1, Ok(3));
+}
+
+#[test]
+fn records_that_were_synced_and_are_gone_are_missed() {
+    let (_dir, end, _) = after(8, Some(6), |dir| {
+        let file = Disk::real().open(&dir.log_path("00000000000000000000.log"), Open::Write).unwrap();
+        file.set_len(5 * batch_bytes()).unwrap();
+    });
+    let error = end.unwrap_err().to_string();
+    assert!(error.contains("ends at offset 5, but was synced up to 6"), "{error}");
+    let (_dir, end, _) = after(40, Some(40), |dir| {
+        let file = Disk::real().open(&dir.log_path("00000000000000000000.log"), Open::Write).unwrap();
+        file.set_len(5 * batch_bytes() + 7).unwrap();
+    });
+    assert!(matches!(end, Err(StorageError::Damaged { .. })), "a closed segment that was cut: {end:?}");
+}
+
+#[test]
+fn intact_batches_behind_the_damage_are_kept_aside() {
+    let size = batch_bytes();
+    let (dir, end, recovery) = after(8, None, |dir| {
+        // The length of the damaged batch is nonsense too, so the next batch has to be searched for.
+        let file = Disk::real().open(&dir.log_path("00000000000000000000.log"), Open::Write).unwrap();
+        file.write_all_at(&[0x7f; 30], 3 * size + 5).unwrap();
+    });
+    assert_eq!(end.unwrap(), 3);
+    let kept = recovery.set_aside.unwrap();
+    assert_eq!(kept, dir.log_path(&format!("00000000000000000000.log.{}.damaged", 3 * size)));
+    assert_eq!(Disk::real().file_len(&kept).unwrap(), 5 * size);
+    assert_eq!(recovery.truncated_bytes, 5 * size);
+    let (_dir, end, recovery) = after(8, None, |dir| flip(&dir.log_path("00000000000000000000.log"), 7 * size + 65));
+    assert_eq!((end.unwrap(), recovery.set_aside), (7, None));
+}
+
+#[test]
+fn a_flipped_bit_in_an_index_costs_time_and_no_record() {
+    let dir = TestDir::new(LogConfig { segment_bytes: 1000, index_interval_bytes: 80, ..LogConfig::default() });
+    let (manager, log) = dir.log();
+    for n in 0..25 {
+        append(&log, &[&format!("v{n}")]);
+    }
+    assert_eq!(log.segments().len(), 2);
+    manager.shutdown().unwrap();
+    drop((manager, log));
+    for number in [0, 1] {
+        for suffix in ["index", "timeindex"] {
+            let Some(path) = Disk::real()
+                .read_dir(&dir.path().join("t-0"))
+                .unwrap()
+                .into_iter()
+                .map(|entry| entry.path)
+                .filter(|path| path.extension().is_some_and(|extension| extension == suffix))
+                .nth(number)
+            else {
+                panic!("no {suffix}")
+            };
+            let whole = Disk::real().read(&path, 1 << 20).unwrap();
+            for at in 0..whole.len() {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1;
+                Disk::real().write_atomic(&path, &flipped).unwrap();
+                let (manager, report) = dir.open();
+                assert!(report.offline.is_empty(), "{path:?} at {at}: {report:?}");
+                let log = manager.get(&partition()).unwrap();
+                for from in 0..25 {
+                    assert_eq!(records_from(&log, from).len() as i64, 25 - from, "{path:?} at {at}, from {from}");
+                }
+                manager.shutdown().unwrap();
+            }
+            Disk::real().write_atomic(&path, &whole).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_damaged_producer_snapshot_is_built_anew() {
+    let dir = TestDir::new(small_segments());
+    let (manager, log) = dir.log();
+    for n in 0..20 {
+        try_append(&log, &mut sequenced(7, 0, n, &["x"])).unwrap();
+    }
+    manager.shutdown().unwrap();
+    for entry in Disk::real().read_dir(&dir.path().join("t-0")).unwrap() {
+        if entry.name.to_string_lossy().ends_with(snapshot::SUFFIX) {
+            flip(&entry.path, 20);
+        }
+    }
+    let (manager, report) = dir.open();
+    assert!(report.clean);
+    let log = manager.get(&partition()).unwrap();
+    assert!(try_append(&log, &mut sequenced(7, 0, 19, &["x"])).unwrap().duplicate);
+    assert_eq!(try_append(&log, &mut sequenced(7, 0, 21, &["x"])).unwrap_err().code(), 45);
+}
+
+#[test]
+fn a_compaction_that_another_broker_left_half_done_is_refused() {
+    let (_dir, end, _) = after(3, None, |dir| {
+        Disk::real().write_atomic(&dir.log_path("00000000000000000000.log.swap"), b"x").unwrap();
+    });
+    assert!(end.unwrap_err().to_string().contains(".log.swap"));
+}
