@@ -260,8 +260,9 @@ impl<T: Data> AnyStream for Node<T> {
             let kept = batches.generated.split_off(&(until + Millis::new(1)));
             std::mem::replace(&mut batches.generated, kept)
         };
-        for rdd in old.into_values().flatten().flatten() {
-            rdd.unpersist();
+        // Only what this stream itself had kept: another may pass on the same RDD and still need its partitions.
+        if self.keep.load(Ordering::SeqCst) == Keep::Partitions as u8 {
+            old.into_values().flatten().flatten().for_each(|rdd| rdd.unpersist());
         }
         for parent in &self.parents {
             parent.clear_metadata(completed);

@@ -165,3 +165,21 @@ fn a_window_reduced_by_functions_on_rdds() {
         check(input, |s| sum(s, inverse), &[&[1], &[6], &[10], &[10], &[15], &[20], &[22], &[18], &[18]]);
     }
 }
+
+#[test]
+fn a_short_window_does_not_make_a_long_one_compute_again() {
+    let mut program = Program::new();
+    let computed = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = computed.clone();
+    let input = program.input((0..6).map(|n| vec![n]).collect()).map(move |n| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        n
+    });
+    let short = program.collect(&input.window(seconds(1), seconds(1)).unwrap());
+    let long = program.collect(&input.window(seconds(4), seconds(1)).unwrap());
+    program.ssc.start().unwrap();
+    program.run(6);
+    assert_eq!(short.lock()[5], [5]);
+    assert_eq!(long.lock()[5], [2, 3, 4, 5]);
+    assert_eq!(computed.load(std::sync::atomic::Ordering::SeqCst), 6, "each record once");
+}
