@@ -124,3 +124,83 @@ impl Loaded {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use coordinator::record::{OffsetValue, offset_key};
+    use coordinator::{GroupConfig, Groups, Now};
+    use protocol::records::{BatchBuilder, BatchOptions};
+
+    use super::*;
+
+    fn offset(builder: &mut BatchBuilder, partition: i32, offset: i64) {
+        let value =
+            OffsetValue { offset, leader_epoch: -1, metadata: "".into(), commit_timestamp: 0, expire_timestamp: None };
+        let (key, value) = (offset_key("g", "t", partition).unwrap(), value.encode().unwrap());
+        builder.append(0, Some(&key), Some(&value), None).unwrap();
+    }
+
+    fn batch(options: BatchOptions, fill: impl FnOnce(&mut BatchBuilder)) -> Bytes {
+        let mut builder = BatchBuilder::new(options);
+        fill(&mut builder);
+        builder.build().unwrap()
+    }
+
+    /// The offsets of partitions 0 to 3 after reading the batches, with what was skipped.
+    fn read(batches: &[Bytes]) -> (Vec<i64>, u64) {
+        let mut loaded = Loaded::default();
+        let next = loaded.read_batches(Bytes::from(batches.concat()), Offset(0));
+        assert!(next > Offset(0));
+        let skipped = loaded.skipped;
+        let config = Arc::new(GroupConfig::default());
+        let groups = Groups::load(0, config, loaded.replay, Now::default(), &mut Vec::new());
+        let fetched = groups.fetch_offsets("g", None, false);
+        let found = |partition: i32| {
+            let mut all = fetched.topics.iter().flat_map(|topic| &topic.partitions);
+            all.find(|found| found.partition_index == partition).map_or(-1, |found| found.committed_offset)
+        };
+        ((0..4).map(found).collect(), skipped)
+    }
+
+    #[test]
+    fn later_records_win_and_what_is_not_understood_is_skipped() {
+        let at = |base_offset: i64| BatchOptions { base_offset: Offset(base_offset), ..BatchOptions::default() };
+        let first = batch(at(0), |builder| {
+            offset(builder, 0, 10);
+            offset(builder, 1, 11);
+        });
+        let second = batch(at(2), |builder| {
+            builder.append(0, None, Some(b"no key"), None).unwrap();
+            builder.append(0, Some(&[0, 1, 9]), Some(b"damaged"), None).unwrap();
+            offset(builder, 0, 20);
+        });
+        assert_eq!(read(&[first, second]), (vec![20, 11, -1, -1], 2));
+    }
+
+    #[test]
+    fn transactions_count_by_their_markers() {
+        let of = |producer_id: i64, base_offset: i64, is_control: bool| BatchOptions {
+            base_offset: Offset(base_offset),
+            producer_id,
+            producer_epoch: 0,
+            is_transactional: true,
+            is_control,
+            ..BatchOptions::default()
+        };
+        let marker = |producer_id: i64, at: i64, marker: ControlMarker| {
+            batch(of(producer_id, at, true), |builder| {
+                builder.append_marker(0, marker).unwrap();
+            })
+        };
+        let batches = [
+            batch(of(1, 0, false), |builder| offset(builder, 0, 10)),
+            batch(of(2, 1, false), |builder| offset(builder, 1, 11)),
+            batch(of(3, 2, false), |builder| offset(builder, 2, 12)),
+            marker(1, 3, ControlMarker::Commit { coordinator_epoch: 0 }),
+            marker(2, 4, ControlMarker::Abort { coordinator_epoch: 0 }),
+        ];
+        assert_eq!(read(&batches), (vec![10, -1, -1, -1], 0));
+    }
+}

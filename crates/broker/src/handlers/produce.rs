@@ -18,6 +18,7 @@ use protocol::wire::{Reader, Str, WireError};
 use storage::AppendOptions;
 
 use super::{RequestContext, Session, ready};
+use crate::metadata::image::is_internal;
 use crate::network::Answer;
 use crate::network::connection::PendingAnswer;
 use crate::replica_manager::HostedPartition;
@@ -27,6 +28,9 @@ use crate::state::BrokerState;
 
 /// Longest wait for acks that a request may ask for: beyond any client's own patience.
 const TIMEOUT_MS_MAX: i32 = 10 * 60 * 1000;
+
+/// The client id by which Kafka's own tools may write into internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
+const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// One partition of a request on its way into the log.
 struct Job {
@@ -94,6 +98,9 @@ fn look_at(broker: &BrokerState, context: &RequestContext, request: ProduceReque
     };
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
+        // What stands in `__consumer_offsets` is a coordinator's state.
+        let is_forbidden = is_internal(&topic.name) && context.client_id() != ADMIN_CLIENT_ID;
+        let refused_at_once = refused_at_once.or(is_forbidden.then_some(ErrorCode::INVALID_TOPIC_EXCEPTION));
         let mut jobs = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let records = data.records.unwrap_or_default();

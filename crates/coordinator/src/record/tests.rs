@@ -100,3 +100,18 @@ fn a_count_larger_than_the_record_is_refused() {
     let hex = "0003 0001 63 00000001 ffff ffff 0000000000000009 7fffffff";
     assert!(matches!(GroupValue::decode(bytes(hex)), Err(RecordError::Damaged(_))));
 }
+
+proptest::proptest! {
+    /// Bytes of a damaged log, or of a program that is not Kafka.
+    #[test]
+    fn no_bytes_make_reading_panic(version in 0..6u8, bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let record = Bytes::from([&[0, version], &bytes[..]].concat());
+        let _ = (Key::decode(record.clone()), OffsetValue::decode(record.clone()), GroupValue::decode(record));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again(offset in proptest::prelude::any::<i64>(), epoch in -1..9i32, metadata in ".{0,40}", at in 0..i64::MAX, expires in proptest::option::of(0..i64::MAX)) {
+        let value = OffsetValue { offset, leader_epoch: if expires.is_some() { -1 } else { epoch }, metadata: metadata.into(), commit_timestamp: at, expire_timestamp: expires };
+        proptest::prop_assert_eq!(OffsetValue::decode(value.encode().unwrap()), Ok(value));
+    }
+}
