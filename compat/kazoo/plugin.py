@@ -1,7 +1,7 @@
 """Points kazoo's own test suite at one running keeper, and holds it to the list of known failures.
 
 Loaded with `pytest -p plugin`. The suite asks `kazoo.testing.harness.get_global_cluster` for its servers; here it gets a "cluster" of one server, started from
-$TIDEMILL_KEEPER_CMD with a properties file as its last argument. A test in known-failures.txt must fail (xfail, strict); any other must pass.
+$TIDEMILL_KEEPER_CMD with a properties file as its last argument. A test in known-failures.txt must fail (xfail, strict), one with a question mark before it may; any other must pass.
 """
 import atexit
 import os
@@ -145,6 +145,7 @@ def short_name(item):
 def pytest_collection_modifyitems(items):
     known = known_failures()
     for item in items:
-        reason = known.get(short_name(item))
-        if reason is not None:
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+        for mark, strict in (("", True), ("?", False)):
+            reason = known.get(mark + short_name(item))
+            if reason is not None:
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=strict))

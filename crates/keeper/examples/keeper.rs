@@ -1,4 +1,4 @@
-//! Runs a keeper alone: `keeper FILE`, where FILE is a zookeeper.properties. Prints the address it serves on stdout and ends when its stdin closes or on SIGTERM's default.
+//! Runs a keeper alone: `keeper FILE`, where FILE is a zookeeper.properties. Prints the address it serves on stdout; Ctrl-C stops it cleanly, and any other end is recovered from.
 
 use std::path::Path;
 use std::process::ExitCode;
