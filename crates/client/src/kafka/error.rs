@@ -340,8 +340,19 @@ fn chain(error: &ClientError) -> String {
 fn broker_text(code: ErrorCode, message: Option<&str>) -> String {
     match message {
         Some(message) if !message.is_empty() => message.to_string(),
-        _ => code.message().to_string(),
+        _ => searchable_text(code).unwrap_or(code.message()).to_string(),
     }
+}
+
+/// What users of Kafka's own clients read, and search for, where a broker sends only the code.
+fn searchable_text(code: ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::NOT_ENOUGH_REPLICAS => "Messages are rejected since there are fewer in-sync replicas than required.",
+        ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => {
+            "Messages are written to the log, but to fewer in-sync replicas than required."
+        }
+        _ => return None,
+    })
 }
 
 fn broker_help(code: ErrorCode) -> Option<&'static str> {
@@ -376,4 +387,41 @@ pub fn check_code_with(code: i16, message: Option<&str>, about: impl FnOnce() ->
         return Ok(());
     }
     Err(ClientError::Broker { code: ErrorCode(code), message: message.map(str::to_string), about: about() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_why_and_what_to_do() {
+        fn check(error: &ClientError, text: &str, cause: Option<&str>, help: bool) {
+            assert_eq!(error.to_string(), text);
+            assert_eq!(error.cause().as_deref(), cause, "{text}");
+            assert_eq!(error.help().is_some(), help, "{text}");
+        }
+        let unreachable = ClientError::Unreachable {
+            node: -1,
+            address: "localhost:9092".to_string(),
+            cause: "Connection refused".to_string(),
+        };
+        let text = "Connection to node -1 (localhost:9092) could not be established. Node may not be available.";
+        check(&unreachable, text, Some("Connection refused"), true);
+        let nobody = ClientError::NoBroker {
+            call: "listTopics".to_string(),
+            waited_ms: 60_000,
+            last: Some(Arc::new(unreachable)),
+        };
+        let cause = format!("{text} (Connection refused)");
+        check(&nobody, "Timed out waiting for a node assignment. Call: listTopics", Some(&cause), true);
+        let few = ClientError::broker(ErrorCode::NOT_ENOUGH_REPLICAS, "t-0");
+        let text = "Messages are rejected since there are fewer in-sync replicas than required.";
+        check(&few, text, Some("t-0: NOT_ENOUGH_REPLICAS"), true);
+        let missing = ClientError::TopicNotPresent { topic: "T".to_string(), waited_ms: 60_000, last: None };
+        check(&missing, "Topic T not present in metadata after 60000 ms.", None, true);
+        let large = ClientError::RecordTooLarge { bytes: 1_100_000, limit: 1_048_576, config: "max.request.size" };
+        let text = "The message is 1100000 bytes when serialized which is larger than 1048576, which is the value of the \
+                    max.request.size configuration.";
+        check(&large, text, None, true);
+    }
 }
