@@ -5,7 +5,9 @@ use std::collections::{BinaryHeap, HashSet};
 use bytes::Bytes;
 use protocol::messages::fetch::AbortedTransaction;
 use protocol::records::batch::{self, BatchHeader, ControlMarker};
-use protocol::records::{AnyBatchIter, MAX_DECOMPRESSED_BYTES, Record, RecordBatch, Records, RecordsError};
+use protocol::records::{
+    AnyBatchIter, MAX_DECOMPRESSED_BYTES, Record, RecordBatch, Records, RecordsError, TimestampType,
+};
 use protocol::types::{Offset, TopicPartition};
 
 use super::super::error::{ClientError, Result};
@@ -161,6 +163,12 @@ pub struct BlockRecords {
 }
 
 impl BlockRecords {
+    /// What the timestamps of the batch of the last record mean.
+    #[must_use]
+    pub fn timestamp_type(&self) -> TimestampType {
+        self.records.as_ref().map_or(TimestampType::CreateTime, |records| records.header().timestamp_type())
+    }
+
     /// Opens the next batch that holds anything to hand out.
     fn next_batch(&mut self) -> Result<Option<Records>, RecordsError> {
         while let Some(batch) = self.batches.next() {
