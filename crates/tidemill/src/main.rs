@@ -11,10 +11,14 @@
 //! - [`options`]: what the tools' command lines have in common
 
 mod connect;
+mod console_consumer;
+mod console_producer;
 mod dump_log;
 mod failure;
+mod interrupt;
 mod layout;
 mod options;
+mod properties;
 mod server;
 mod spark_submit;
 mod tools;

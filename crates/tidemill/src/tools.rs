@@ -5,8 +5,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use client::kafka::ClientError;
+
 use crate::failure::Failure;
-use crate::{dump_log, layout, server, spark_submit, topics, zookeeper_shell};
+use crate::{console_consumer, console_producer, dump_log, layout, server, spark_submit, topics, zookeeper_shell};
 
 /// One command of the program.
 pub struct Tool {
@@ -29,6 +31,8 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "zookeeper-server-start", about: "the keeper", run: server::keeper::start },
     Tool { name: "zookeeper-server-stop", about: "stop the keeper of this folder", run: server::keeper::stop },
     Tool { name: "kafka-topics", about: "create, list, describe, alter and delete topics", run: topics::run },
+    Tool { name: "kafka-console-producer", about: "lines of stdin become records", run: console_producer::run },
+    Tool { name: "kafka-console-consumer", about: "records become lines of stdout", run: console_consumer::run },
     Tool { name: "kafka-dump-log", about: "what a segment or index holds", run: dump_log::run },
     Tool { name: "zookeeper-shell", about: "look at a ZooKeeper tree and change it", run: zookeeper_shell::run },
     Tool { name: "kafka-server-start", about: "the broker", run: server::broker::start },
@@ -86,6 +90,25 @@ pub fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// `; did you mean X?` where the name is close to another.
+pub fn did_you_mean<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> String {
+    let nearest = all.into_iter().map(|other| (distance(name, other), other)).min();
+    nearest
+        .filter(|(distance, _)| (1..=3).contains(distance))
+        .map_or(String::new(), |(_, other)| format!("; did you mean \"{other}\"?"))
+}
+
+/// Says on stderr what keeps a tool waiting. The caller says it once and goes on trying: a flood of the same line helps nobody.
+pub fn tell_once(error: &ClientError) {
+    eprintln!("WARN {error}");
+    if let Some(cause) = error.cause() {
+        eprintln!("cause: {cause}");
+    }
+    if let Some(help) = error.help() {
+        eprintln!("help: {help}");
+    }
 }
 
 #[cfg(test)]

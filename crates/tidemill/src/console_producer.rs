@@ -1,0 +1,296 @@
+//! `kafka-console-producer`: lines of stdin become records (Kafka: `kafka.tools.ConsoleProducer`).
+//!
+//! Always true: every line that was read has its result before the tool ends, and a line that was lost is told and makes the exit code 1.
+//!
+//! # Layout
+//! - [`options`]: the command line, 0.8's, 3.9's and 4.2's
+//! - [`line_reader`]: a line's headers, key and value
+
+mod line_reader;
+mod options;
+
+use std::io::{BufRead, IsTerminal as _, Read as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::kafka::{ClientError, Cluster, Delivery, Producer};
+use protocol::error::ErrorCode;
+use runtime::Clock;
+use tokio::sync::mpsc;
+
+use self::line_reader::{BadLine, LineReader};
+use self::options::Options;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::{connect, tools};
+
+/// Lines read and not yet given to the producer; stdin is read no further then.
+const LINES_WAITING_MAX: usize = 1024;
+/// Deliveries whose results nobody has looked at; their bytes are bounded by `buffer.memory`.
+const DELIVERIES_WAITING_MAX: usize = 100_000;
+/// Longest line. A longer one cannot be a record of any Kafka broker.
+const LINE_BYTES_MAX: usize = 1 << 30;
+/// Lost lines that are told one by one; the rest are counted.
+const ERRORS_TOLD_MAX: u64 = 20;
+/// Wait for the brokers before the first line; without an answer the lines are taken all the same.
+const LOOK_MAX: Duration = Duration::from_secs(3);
+/// Wait for the last deliveries at the end: a batch lives no longer than `delivery.timeout.ms`.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the tool.
+pub fn run(words: &[String]) -> Result<(), Failure> {
+    let options = options::read(words)?;
+    connect::block_on_two_threads(produce(options))
+}
+
+/// A line of stdin, or why there is none.
+enum Line {
+    Text(Bytes),
+    TooLong,
+    Failed(std::io::Error),
+}
+
+async fn produce(options: Options) -> Result<(), Failure> {
+    let mut interrupt = Interrupt::listen()?;
+    let cluster = Cluster::new(options.producer.client.clone(), Clock::real());
+    let topic: Arc<str> = Arc::from(options.topic.as_str());
+    let mut first = FirstSight::of(&cluster, &topic).await;
+    let producer = Producer::new(cluster, options.producer.clone())?;
+    let losses = Arc::new(Losses { topic: topic.clone(), count: AtomicU64::new(0) });
+    let (delivered, results) = mpsc::channel(DELIVERIES_WAITING_MAX);
+    let reporter = runtime::spawn(report(results, losses.clone()));
+
+    let mut lines = read_lines()?;
+    let mut reader = LineReader::new(topic, &options);
+    let mut interrupted = None;
+    let mut refused = None;
+    loop {
+        let line = tokio::select! {
+            biased;
+            line = lines.recv() => line,
+            signal = interrupt.next(), if interrupted.is_none() => {
+                // What was typed before the signal is sent; nothing more is read.
+                interrupted = Some(signal);
+                lines.close();
+                continue;
+            }
+        };
+        let Some(line) = line else { break };
+        let record = match line {
+            Line::Text(text) => reader.read(&text),
+            Line::TooLong => Err(BadLine(format!("line longer than {LINE_BYTES_MAX} bytes"))),
+            Line::Failed(error) => {
+                refused = Some(Failure::new("cannot read stdin").cause(error));
+                break;
+            }
+        };
+        let record = match record {
+            Ok(record) => record,
+            Err(BadLine(why)) => {
+                // Kafka's tool ends with the first line it cannot read.
+                refused = Some(Failure::verbatim(why));
+                break;
+            }
+        };
+        let size = Size::of(&record);
+        match producer.send(record).await {
+            Ok(delivery) => {
+                first.sent();
+                if options.sync {
+                    losses.note(size, &delivery.wait().await);
+                } else if delivered.send((size, delivery)).await.is_err() {
+                    break;
+                }
+            }
+            Err(error) => {
+                losses.note::<()>(size, &Err(error.clone()));
+                // Without a terminal nobody can react: each line more would wait as long for the same end.
+                if error.is_retriable() && !std::io::stdin().is_terminal() {
+                    refused = Some(Failure::silent(1));
+                    break;
+                }
+            }
+        }
+    }
+    interrupt.second_ends_at_once();
+    let closed = producer.close(options.producer.delivery_timeout + CLOSE_GRACE).await;
+    drop(delivered);
+    // It ends once the last delivery is told; a panic in it has been told already.
+    let _ = reporter.await;
+    let lost = losses.count.load(Ordering::Relaxed);
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    if lost > 0 || closed.is_err() {
+        return Err(Failure::new(format!("{lost} line(s) could not be sent")));
+    }
+    match interrupted {
+        Some(signal) => Err(signal.as_failure()),
+        None => Ok(()),
+    }
+}
+
+/// Reads stdin on a thread of its own: a terminal's read cannot be waited for otherwise.
+fn read_lines() -> Result<mpsc::Receiver<Line>, Failure> {
+    let (sender, lines) = mpsc::channel(LINES_WAITING_MAX);
+    runtime::thread("stdin", move || {
+        let prompts = std::io::stdin().is_terminal();
+        let mut stdin = std::io::stdin().lock();
+        loop {
+            if prompts {
+                let mut out = std::io::stdout();
+                // Without a reader of the prompt there may still be one of the records.
+                let _ = out.write_all(b">").and_then(|()| out.flush());
+            }
+            let line = match read_line(&mut stdin) {
+                Ok(None) => return,
+                Ok(Some(line)) => line,
+                Err(error) => Line::Failed(error),
+            };
+            let last = !matches!(line, Line::Text(_));
+            if sender.blocking_send(line).is_err() || last {
+                return;
+            }
+        }
+    })?;
+    Ok(lines)
+}
+
+/// The next line without its end (`\n` or `\r\n`); `None` at the end of the input.
+fn read_line(input: &mut impl BufRead) -> std::io::Result<Option<Line>> {
+    let mut line = Vec::new();
+    input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    } else if line.len() >= LINE_BYTES_MAX {
+        return Ok(Some(Line::TooLong));
+    }
+    Ok(Some(Line::Text(line.into())))
+}
+
+/// Looks at every delivery in the order of the lines.
+async fn report(mut results: mpsc::Receiver<(Size, Delivery)>, losses: Arc<Losses>) {
+    while let Some((size, delivery)) = results.recv().await {
+        losses.note(size, &delivery.wait().await);
+    }
+}
+
+/// What Kafka's error line says of a record.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    key: Option<usize>,
+    value: Option<usize>,
+}
+
+impl Size {
+    fn of(record: &client::kafka::ProducerRecord) -> Size {
+        Size { key: record.key.as_ref().map(Bytes::len), value: record.value.as_ref().map(Bytes::len) }
+    }
+}
+
+/// Lines that were lost.
+struct Losses {
+    topic: Arc<str>,
+    count: AtomicU64,
+}
+
+impl Losses {
+    /// Counts and tells one, where it is one.
+    fn note<T>(&self, size: Size, result: &Result<T, ClientError>) {
+        let Err(error) = result else { return };
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        if number > ERRORS_TOLD_MAX {
+            return;
+        }
+        if number == ERRORS_TOLD_MAX {
+            eprintln!("note: further lines that are lost are only counted");
+            return;
+        }
+        let bytes = |size: Option<usize>| size.map_or("null".to_owned(), |size| format!("{size} bytes"));
+        eprintln!(
+            "Error when sending message to topic {} with key: {}, value: {} with error:\n{error}",
+            self.topic,
+            bytes(size.key),
+            bytes(size.value)
+        );
+        if let Some(cause) = error.cause() {
+            eprintln!("cause: {cause}");
+        }
+        if let Some(help) = error.help().filter(|_| number == 0) {
+            eprintln!("help: {}", help.replace("<name>", &self.topic));
+        }
+    }
+}
+
+/// What was seen of brokers and topic before the first line.
+struct FirstSight {
+    topic: Arc<str>,
+    /// The topic was not there: the first record that finds a place tells that it was made.
+    was_missing: bool,
+}
+
+impl FirstSight {
+    /// Looks, and says once what is wrong: a broker that is not there, a topic that is not there.
+    async fn of(cluster: &Cluster, topic: &Arc<str>) -> FirstSight {
+        let mut sight = FirstSight { topic: topic.clone(), was_missing: false };
+        if let Err(error) = cluster.any_connection().await {
+            tools::tell_once(&error);
+            return sight;
+        }
+        let deadline = cluster.clock().now() + LOOK_MAX;
+        let Ok(metadata) = cluster.refresh_topics(&[topic], deadline).await else { return sight };
+        match metadata.topic(topic).map(|found| found.error) {
+            // A broker before Metadata v4 has made it because it was asked about it.
+            Some(ErrorCode::LEADER_NOT_AVAILABLE) => {
+                eprintln!("WARN Error while fetching metadata : {{{topic}=LEADER_NOT_AVAILABLE}}");
+                sight.was_missing = true;
+            }
+            Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
+                let hint = match cluster.refresh_all().await {
+                    Ok(all) => tools::did_you_mean(topic, all.topics.keys().map(AsRef::as_ref)),
+                    Err(_) => String::new(),
+                };
+                eprintln!("note: topic \"{topic}\" does not exist; the first line may create it{hint}");
+                sight.was_missing = true;
+            }
+            _ => {}
+        }
+        sight
+    }
+
+    /// A record has found its partition.
+    fn sent(&mut self) {
+        if std::mem::take(&mut self.was_missing) {
+            eprintln!("note: topic \"{}\" was created automatically (auto.create.topics.enable=true)", self.topic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_as_java_ends_them() {
+        fn check(input: &str, expected: &[&str]) {
+            let mut rest = input.as_bytes();
+            let mut lines = Vec::new();
+            while let Some(Line::Text(line)) = read_line(&mut rest).unwrap() {
+                lines.push(String::from_utf8(line.to_vec()).unwrap());
+            }
+            assert_eq!(lines, expected, "{input:?}");
+        }
+        check("", &[]);
+        check("a\nb", &["a", "b"]);
+        check("a\r\n\nb\n", &["a", "", "b"]);
+        check("\n", &[""]);
+    }
+}
