@@ -27,6 +27,8 @@ const BROKER_LOGGER: i8 = 8;
 /// What a client wants to see besides the values.
 #[derive(Clone, Copy)]
 struct Detail {
+    /// Version 0 says whether a value is a default, later ones where it comes from.
+    is_default: bool,
     synonyms: bool,
     documentation: bool,
 }
@@ -34,10 +36,14 @@ struct Detail {
 /// Answers from the image and from this broker's own settings.
 pub fn handle(
     broker: &Arc<BrokerState>,
-    _context: &RequestContext,
+    context: &RequestContext,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
-    let detail = Detail { synonyms: request.include_synonyms, documentation: request.include_documentation };
+    let detail = Detail {
+        is_default: context.version == 0,
+        synonyms: request.include_synonyms,
+        documentation: request.include_documentation,
+    };
     let results = request.resources.into_iter().map(|resource| {
         let described = describe(broker, &resource, detail);
         let (configs, code, message) = match described {
@@ -153,7 +159,7 @@ fn result(
         name: Str::from_static(key.name),
         value: value.map(Str::from),
         read_only,
-        is_default: source != Source::Topic,
+        is_default: detail.is_default && source != Source::Topic,
         config_source: source as i8,
         is_sensitive: false,
         synonyms: Vec::new(),

@@ -24,6 +24,8 @@ const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
 /// First version that lists replicas whether or not they are alive.
 const DEAD_REPLICAS_FROM: i16 = 1;
+/// First version whose answer may leave a topic's name out.
+const NO_NAME_FROM: i16 = 12;
 /// First version with LISTENER_NOT_FOUND (KIP-266).
 const LISTENER_NOT_FOUND_FROM: i16 = 6;
 
@@ -64,7 +66,9 @@ fn one(
         return match image.topic_by_id(asked.topic_id) {
             Some(topic) => describe(broker, context, image, topic),
             None => {
-                MetadataResponseTopic { name: None, ..without_partitions(asked.topic_id, ErrorCode::UNKNOWN_TOPIC_ID) }
+                // Versions 10 and 11 ask by id, but cannot answer without a name.
+                let name = (context.version < NO_NAME_FROM).then(Str::default);
+                MetadataResponseTopic { name, ..without_partitions(asked.topic_id, ErrorCode::UNKNOWN_TOPIC_ID) }
             }
         };
     };
