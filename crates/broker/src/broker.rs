@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::BrokerConfig;
 use crate::control::{Control, ZooKeeper, begin_session};
-use crate::controller::{Office, plan};
+use crate::controller::Office;
 use crate::error::BrokerError;
 use crate::fetch_sessions::FetchSessions;
 use crate::group_coordinator::GroupCoordinator;
@@ -31,6 +31,7 @@ use crate::network::connection::{Limits, READ_AHEAD_MAX};
 use crate::producer_ids::ProducerIds;
 use crate::registration;
 use crate::replica_manager::ReplicaManager;
+use crate::replica_manager::states::{StateRequests, write_states};
 use crate::state::BrokerState;
 
 /// Longest wait at shutdown for one part to end.
@@ -220,24 +221,16 @@ impl Start {
     async fn run(self, listeners: Vec<BoundListener>, control: ControlThread) -> Result<Broker, BrokerError> {
         let step = self.clone();
         let joined = control.run(async move { step.join().await }).await?;
-        let Joined { session, cluster_id, id, previous, feed, mut image } = joined;
+        let Joined { session, cluster_id, id, previous, feed, image } = joined;
         let (logs, report) = self.open_logs(id, &cluster_id, &image).await?;
-        let replicas = Arc::new(ReplicaManager::new(
-            id,
-            logs.clone(),
-            self.config.flush_before_ack,
-            self.config.producer_id_expiration_ms,
-            self.clock,
-        ));
+        let (requests, requested) = StateRequests::new();
+        let replicas =
+            Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, report.clean, requests, self.clock));
         note_session(&logs, session.session_id());
-        if !report.clean {
-            let step = self.clone();
-            let renewing = session.clone();
-            image = control.run(async move { step.raise_epochs(&renewing, id, image).await }).await?;
-        }
 
         let zookeeper = ZooKeeper::new(session.clone());
         let office = Office::default();
+        control.runtime.spawn(write_states(replicas.clone(), zookeeper.clone(), requested));
         let (publisher, metadata) = MetadataCache::new();
         let groups =
             Arc::new(GroupCoordinator::new(&self.config, replicas.clone(), metadata.clone(), self.clock, self.random));
@@ -264,7 +257,7 @@ impl Start {
         act_once(&replicas, &publisher, Arc::new(image.clone())).await;
         runtime::spawn(act_on_images(replicas.clone(), raw, publisher, stopped.clone()));
         runtime::spawn(groups.run(stopped.clone()));
-        runtime::spawn(housekeeping(self.config.clone(), logs.clone(), self.clock, stopped.clone()));
+        runtime::spawn(housekeeping(self.config.clone(), replicas.clone(), self.clock, stopped.clone()));
 
         let acceptors = self.accept(&state, listeners);
         let registration = registration::describe(&self.config, &advertised, self.clock);
@@ -374,24 +367,6 @@ impl Start {
         }
         info!(logs = report.logs, clean = report.clean, elapsed_ms = report.elapsed_ms, "opened the logs");
         Ok((Arc::new(logs), report))
-    }
-
-    /// After a start that was not clean, the leaderships this broker still holds in the tree begin a new epoch.
-    async fn raise_epochs(&self, session: &Session, id: i32, mut image: Image) -> Result<Image, BrokerError> {
-        let actions = plan::raise_epochs(&image, id);
-        if actions.is_empty() {
-            return Ok(image);
-        }
-        info!(partitions = actions.len(), "raising leader epochs after an unclean stop");
-        let changes = crate::controller::write_own_states(session, &actions).await;
-        let changes = changes.map_err(|error| BrokerError::ZooKeeper {
-            action: "raise leader epochs".to_owned(),
-            cause: error.to_string(),
-        })?;
-        for change in changes {
-            image.apply(change, &self.config.settings);
-        }
-        Ok(image)
     }
 
     fn accept(&self, state: &Arc<BrokerState>, listeners: Vec<BoundListener>) -> Acceptors {
@@ -509,21 +484,23 @@ async fn act_on_images(
     }
 }
 
-/// Retention, checkpoints and the logs' own maintenance, each at its interval.
+/// Retention, checkpoints, lagging replicas and the logs' own maintenance, each at its interval.
 async fn housekeeping(
     config: Arc<BrokerConfig>,
-    logs: Arc<LogManager>,
+    replicas: Arc<ReplicaManager>,
     clock: Clock,
     mut stopped: watch::Receiver<bool>,
 ) {
     let start = clock.now();
+    let lag_interval = Duration::from_millis(u64::try_from(config.replica_lag_time_max_ms / 2).unwrap_or(1).max(1));
+    let mut lag = start + lag_interval;
     let mut maintenance = start + MAINTENANCE_INTERVAL;
     let mut high_watermarks = start + config.high_watermark_checkpoint_interval;
     let mut checkpoints = start + config.recovery_checkpoint_interval;
     // Kafka waits a little after the start too (`log.initial.task.delay.ms`).
     let mut retention = start + config.retention_check_interval.min(Duration::from_secs(30));
     loop {
-        let next = maintenance.min(high_watermarks).min(checkpoints).min(retention);
+        let next = maintenance.min(high_watermarks).min(checkpoints).min(retention).min(lag);
         tokio::select! {
             biased;
             _ = stopped.changed() => return,
@@ -541,7 +518,10 @@ async fn housekeeping(
         let write_high_watermarks = due(&mut high_watermarks, config.high_watermark_checkpoint_interval);
         let write_checkpoints = due(&mut checkpoints, config.recovery_checkpoint_interval);
         let run_retention = due(&mut retention, config.retention_check_interval);
-        let logs = logs.clone();
+        if due(&mut lag, lag_interval) {
+            replicas.on_tick();
+        }
+        let logs = replicas.logs().clone();
         let worked = runtime::spawn_blocking(move || {
             let now_ms = clock.now_ms();
             if run_maintenance {

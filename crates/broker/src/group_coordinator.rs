@@ -62,7 +62,6 @@ impl GroupCoordinator {
         let writing = shard::Writing {
             required_acks: groups.offsets_commit_required_acks,
             timeout: groups.offsets_commit_timeout,
-            flush_before_ack: replicas.flush_before_ack(),
             flusher: replicas.logs().flusher().clone(),
             clock,
             started: clock.now(),

@@ -4,31 +4,34 @@
 //! deleted only when its deletion was asked for, or the tree shows another topic of its name: a tree that was lost costs no records.
 //!
 //! # Layout
-//! - [`leadership`]: what a leader knows of its replicas
 //! - [`purgatory`]: requests that wait for a partition
 //! - [`partition`]: one partition: append, read, wait for acks
+//! - [`states`]: what is written to ZooKeeper on behalf of partitions
 //! - [`validation`]: what must be looked at inside batches before they are stored
 //! - [`ReplicaManager`]: all of them
 
-pub mod leadership;
 pub mod partition;
 pub mod purgatory;
+pub mod states;
 pub mod validation;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use protocol::error::ErrorCode;
-use protocol::types::{TopicPartition, Uuid};
+use protocol::types::{BrokerId, TopicPartition, Uuid};
+use replication::{BrokerEpoch, LiveBrokers};
 use runtime::Clock;
 use storage::{LogConfig, LogManager, StorageError, TimestampType};
 use tracing::{error, info, warn};
 
-use crate::config::{FlushBeforeAck, TopicConfig};
-use crate::metadata::{Image, PartitionState, Topic};
+use crate::config::{BrokerConfig, FlushBeforeAck, TopicConfig};
+use crate::metadata::{Image, Topic};
 
-pub use partition::{HostedPartition, Role};
+pub use partition::HostedPartition;
+use partition::Rules;
+use states::StateRequests;
 
 /// The partitions of one topic that are held here, by number.
 type HostedTopic = BTreeMap<i32, Arc<HostedPartition>>;
@@ -37,32 +40,58 @@ type HostedTopic = BTreeMap<i32, Arc<HostedPartition>>;
 pub struct ReplicaManager {
     id: i32,
     logs: Arc<LogManager>,
-    flush_before_ack: FlushBeforeAck,
+    rules: Rules,
     producer_id_expiration_ms: i64,
-    clock: Clock,
+    requests: StateRequests,
+    /// Logs that were not closed in good order.
+    unclean: HashSet<TopicPartition>,
     hosted: RwLock<HashMap<Arc<str>, HostedTopic>>,
     /// Partitions whose log cannot be opened.
     failed: RwLock<HashMap<TopicPartition, StorageError>>,
+    live: RwLock<Arc<LiveBrokers>>,
 }
 
 impl ReplicaManager {
-    /// A manager that holds nothing until the first [`ReplicaManager::apply`].
+    /// A manager that holds nothing until the first [`ReplicaManager::apply`]. `clean` says whether the logs were closed in good order.
     #[must_use]
     pub fn new(
         id: i32,
         logs: Arc<LogManager>,
-        flush_before_ack: FlushBeforeAck,
-        producer_id_expiration_ms: i64,
+        config: &BrokerConfig,
+        clean: bool,
+        requests: StateRequests,
         clock: Clock,
     ) -> ReplicaManager {
+        let unclean =
+            if clean { HashSet::new() } else { logs.all().iter().map(|log| log.partition().clone()).collect() };
+        let flush_before_ack = match config.flush_before_ack {
+            FlushBeforeAck::Auto => replication::FlushBeforeAck::Auto,
+            FlushBeforeAck::Always => replication::FlushBeforeAck::Always,
+            FlushBeforeAck::Never => replication::FlushBeforeAck::Never,
+        };
         ReplicaManager {
             id,
             logs,
-            flush_before_ack,
-            producer_id_expiration_ms,
-            clock,
+            rules: Rules { id, replica_lag_time_ms_max: config.replica_lag_time_max_ms, flush_before_ack, clock },
+            producer_id_expiration_ms: config.producer_id_expiration_ms,
+            requests,
+            unclean,
             hosted: RwLock::default(),
             failed: RwLock::default(),
+            live: RwLock::default(),
+        }
+    }
+
+    /// The brokers that are registered, as the last image showed them.
+    #[must_use]
+    pub fn live(&self) -> Arc<LiveBrokers> {
+        self.live.read().clone()
+    }
+
+    /// Time passed: replicas that lag are dropped from ISRs.
+    pub fn on_tick(&self) {
+        for hosted in self.all() {
+            hosted.on_tick();
         }
     }
 
@@ -118,6 +147,11 @@ impl ReplicaManager {
         if !image.complete {
             return;
         }
+        let live: LiveBrokers =
+            image.brokers.values().map(|broker| (BrokerId(broker.id), BrokerEpoch(broker.epoch))).collect();
+        if **self.live.read() != live {
+            *self.live.write() = Arc::new(live);
+        }
         self.drop_gone(image);
         for topic in image.topics.values() {
             if !image.deletions.contains(&topic.name) {
@@ -127,6 +161,7 @@ impl ReplicaManager {
     }
 
     fn apply_topic(&self, topic: &Topic) {
+        let live = self.live();
         let mut config_changed = false;
         for partition in &topic.partitions {
             let Some(state) = partition.state.as_ref().filter(|_| partition.replicas.contains(&self.id)) else {
@@ -147,7 +182,7 @@ impl ReplicaManager {
                 config_changed |= *hosted.config() != *topic.config;
                 hosted.set_config(topic.config.clone());
             }
-            self.take_role(&hosted, &partition.replicas, state);
+            hosted.on_state(&partition.replicas, state, &live);
         }
         if config_changed {
             info!(topic = %topic.name, "configuration changed");
@@ -159,14 +194,6 @@ impl ReplicaManager {
         match hosted.log().assign_topic_id(topic.id) {
             Ok(()) => hosted.set_topic_id(topic.id),
             Err(error) => warn!(partition = %hosted.partition(), %error, "cannot note the topic id"),
-        }
-    }
-
-    fn take_role(&self, hosted: &Arc<HostedPartition>, replicas: &[i32], state: &PartitionState) {
-        if state.leader == self.id {
-            hosted.lead(self.id, replicas, state, self.clock.now_ms());
-        } else {
-            hosted.follow(state);
         }
     }
 
@@ -184,7 +211,12 @@ impl ReplicaManager {
         match opened {
             Ok(log) => {
                 log.update_config(config);
-                let hosted = Arc::new(HostedPartition::new(partition.clone(), topic.id, log, topic.config.clone()));
+                let clean = !self.unclean.contains(&partition);
+                let config = topic.config.clone();
+                let requests = self.requests.clone();
+                let hosted =
+                    HostedPartition::new(partition.clone(), topic.id, log, config, self.rules, clean, requests);
+                let hosted = Arc::new(hosted);
                 self.failed.write().remove(&partition);
                 self.hosted.write().entry(topic.name.clone()).or_default().insert(number, hosted.clone());
                 Some(hosted)
@@ -243,12 +275,6 @@ impl ReplicaManager {
             Some(_) => Some(Fate::Delete),
             None => Some(Fate::Stray),
         }
-    }
-
-    /// `log.flush.before.ack`.
-    #[must_use]
-    pub fn flush_before_ack(&self) -> FlushBeforeAck {
-        self.flush_before_ack
     }
 
     /// Gives every leadership up: requests that wait are answered, later ones are sent elsewhere.

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use client::zookeeper::znodes::PartitionState as StateZnode;
+use protocol::types::{BrokerId, LeaderEpoch};
+use replication::election::{Election, Rules as ElectionRules, elect, without_brokers};
+use replication::{BrokerEpoch, LeaderAndIsr, LiveBrokers};
 
 use crate::metadata::{Image, Partition, PartitionState, Topic};
 
@@ -75,12 +78,12 @@ pub fn plan(image: &Image, rules: Rules) -> Vec<Action> {
         if topic.id == protocol::types::Uuid::ZERO {
             actions.push(Action::NameTopic { topic: topic.name.clone() });
         }
-        elect(image, topic, rules, &mut actions);
+        elect_topic(image, topic, rules, &mut actions);
     }
     actions
 }
 
-fn elect(image: &Image, topic: &Topic, rules: Rules, actions: &mut Vec<Action>) {
+fn elect_topic(image: &Image, topic: &Topic, rules: Rules, actions: &mut Vec<Action>) {
     let mut first_of_topic = topic.partitions.iter().all(|partition| partition.state.is_none());
     for partition in &topic.partitions {
         match &partition.state {
@@ -91,17 +94,22 @@ fn elect(image: &Image, topic: &Topic, rules: Rules, actions: &mut Vec<Action>) 
                     first_of_topic = false;
                 }
             }
-            Some(state) if !image.is_live(state.leader) => {
-                if let Some(next) = next_leader(image, partition, state, topic.config.unclean_leader_election, rules) {
-                    actions.push(set_state(topic, partition, state, next));
-                }
+            Some(state) => {
+                let next = after_deaths(image, topic, partition, state);
+                actions.extend(next.map(|next| set_state(topic, partition, state, &next, rules.controller_epoch)));
             }
-            Some(_) => {}
         }
     }
 }
 
-fn set_state(topic: &Topic, partition: &Partition, old: &PartitionState, state: StateZnode) -> Action {
+fn set_state(
+    topic: &Topic,
+    partition: &Partition,
+    old: &PartitionState,
+    next: &LeaderAndIsr,
+    controller_epoch: i32,
+) -> Action {
+    let state = StateZnode { controller_epoch, ..old.with(next) };
     Action::SetState { topic: topic.name.clone(), partition: partition.partition, state, expected: old.zk_version }
 }
 
@@ -112,41 +120,34 @@ fn first_state(image: &Image, partition: &Partition, rules: Rules) -> Option<Sta
     Some(StateZnode { controller_epoch: rules.controller_epoch, leader, leader_epoch: 0, isr, ..StateZnode::default() })
 }
 
-/// The leader after one that is gone: the first assigned replica that is in sync and alive; else, only where the topic allows it, any that is alive; else none (-1), with
-/// the ISR kept, so that whoever of it comes back leads again.
-fn next_leader(
-    image: &Image,
-    partition: &Partition,
-    state: &PartitionState,
-    unclean: bool,
-    rules: Rules,
-) -> Option<StateZnode> {
-    let live = |replica: &&i32| image.is_live(**replica);
-    let in_sync = partition
-        .replicas
-        .iter()
-        .filter(live)
-        .find(|replica| state.isr.contains(replica) || state.elr.contains(replica));
-    let any = partition.replicas.iter().find(live).filter(|_| unclean);
-    let next = |leader: i32, isr: Vec<i32>| StateZnode {
-        controller_epoch: rules.controller_epoch,
-        leader,
-        leader_epoch: state.leader_epoch + 1,
-        isr,
-        ..state.znode.clone()
-    };
-    match (in_sync, any) {
-        (Some(leader), _) => {
-            let mut isr: Vec<i32> = state.isr.iter().copied().filter(|replica| image.is_live(*replica)).collect();
-            if !isr.contains(leader) {
-                isr.push(*leader);
-            }
-            Some(next(*leader, isr))
-        }
-        (None, Some(leader)) => Some(next(*leader, vec![*leader])),
-        (None, None) if state.leader != -1 => Some(next(-1, state.isr.clone())),
-        (None, None) => None,
+/// The state after brokers that are not registered any more were taken out of it, if that changes anything.
+fn after_deaths(image: &Image, topic: &Topic, partition: &Partition, state: &PartitionState) -> Option<LeaderAndIsr> {
+    let all = partition.replicas.iter().chain(&state.isr).chain(std::iter::once(&state.leader));
+    let gone: Vec<BrokerId> = all.copied().filter(|id| *id != -1 && !image.is_live(*id)).map(BrokerId).collect();
+    if gone.is_empty() && state.leader != -1 {
+        return None;
     }
+    let election = if topic.config.unclean_leader_election { Election::Unclean } else { Election::Any };
+    with_rules(image, topic, partition, |rules| {
+        without_brokers(&gone, &[], election, &state.to_leader_and_isr(), rules)
+    })
+}
+
+fn with_rules<T>(
+    image: &Image,
+    topic: &Topic,
+    partition: &Partition,
+    decide: impl FnOnce(&ElectionRules<'_>) -> T,
+) -> T {
+    let assignment: Vec<BrokerId> = partition.replicas.iter().copied().map(BrokerId).collect();
+    let live: LiveBrokers =
+        image.brokers.values().map(|broker| (BrokerId(broker.id), BrokerEpoch(broker.epoch))).collect();
+    decide(&ElectionRules {
+        assignment: &assignment,
+        live: &live,
+        min_insync_replicas: usize::try_from(topic.config.min_insync_replicas).unwrap_or(1),
+        eligible_leader_replicas: false,
+    })
 }
 
 /// Moves of leadership to preferred replicas: of the named partitions, or of all.
@@ -158,16 +159,13 @@ pub fn prefer(image: &Image, named: Option<&[(String, i32)]>, controller_epoch: 
             let asked = named.is_none_or(|named| {
                 named.iter().any(|(name, number)| **name == *topic.name && *number == partition.partition)
             });
-            let (Some(state), Some(preferred)) = (&partition.state, partition.replicas.first()) else { continue };
-            if asked && state.leader != *preferred && state.isr.contains(preferred) && image.is_live(*preferred) {
-                let next = StateZnode {
-                    controller_epoch,
-                    leader: *preferred,
-                    leader_epoch: state.leader_epoch + 1,
-                    ..state.znode.clone()
-                };
-                actions.push(set_state(topic, partition, state, next));
-            }
+            let Some(state) = partition.state.as_ref().filter(|state| asked && image.is_live(state.leader)) else {
+                continue;
+            };
+            let next = with_rules(image, topic, partition, |rules| {
+                elect(Election::Preferred, &state.to_leader_and_isr(), rules)
+            });
+            actions.extend(next.map(|next| set_state(topic, partition, state, &next, controller_epoch)));
         }
     }
     actions
@@ -191,41 +189,27 @@ pub fn hand_over(image: &Image, broker: i32, controller_epoch: i32) -> HandOver 
         for partition in topic.partitions.iter().filter(|partition| partition.replicas.len() > 1) {
             let Some(state) = &partition.state else { continue };
             let isr: Vec<i32> = state.isr.iter().copied().filter(|replica| *replica != broker).collect();
-            let next = |leader: i32| StateZnode {
-                controller_epoch,
-                leader,
-                leader_epoch: state.leader_epoch + 1,
-                isr: isr.clone(),
-                ..state.znode.clone()
+            let next = |leader: i32| LeaderAndIsr {
+                leader: BrokerId(leader),
+                leader_epoch: LeaderEpoch(state.leader_epoch + 1),
+                isr: isr.iter().copied().map(BrokerId).collect(),
+                ..state.to_leader_and_isr()
             };
             if state.leader != broker {
                 if state.isr.contains(&broker) && !isr.is_empty() {
-                    moves.actions.push(set_state(topic, partition, state, next(state.leader)));
+                    moves.actions.push(set_state(topic, partition, state, &next(state.leader), controller_epoch));
                 }
                 continue;
             }
             match partition.replicas.iter().find(|replica| isr.contains(replica) && image.is_live(**replica)) {
-                Some(leader) => moves.actions.push(set_state(topic, partition, state, next(*leader))),
+                Some(leader) => {
+                    moves.actions.push(set_state(topic, partition, state, &next(*leader), controller_epoch))
+                }
                 None => moves.remaining.push((topic.name.clone(), partition.partition)),
             }
         }
     }
     moves
-}
-
-/// New leader epochs for the partitions a broker leads, after it started without having stopped cleanly: what its log lost must not be taken for what it writes now.
-#[must_use]
-pub fn raise_epochs(image: &Image, broker: i32) -> Vec<Action> {
-    let mut actions = Vec::new();
-    for topic in image.topics.values() {
-        for partition in &topic.partitions {
-            if let Some(state) = partition.state.as_ref().filter(|state| state.leader == broker) {
-                let next = StateZnode { leader_epoch: state.leader_epoch + 1, ..state.znode.clone() };
-                actions.push(set_state(topic, partition, state, next));
-            }
-        }
-    }
-    actions
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ use storage::{AppendOptions, AppendOrigin, Flusher};
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, info, warn};
 
-use crate::config::FlushBeforeAck;
 use crate::replica_manager::HostedPartition;
 use crate::replica_manager::partition::{AppendRefused, Appended};
 
@@ -32,8 +31,6 @@ pub struct Writing {
     pub required_acks: i16,
     /// `offsets.commit.timeout.ms`.
     pub timeout: Duration,
-    /// `log.flush.before.ack`.
-    pub flush_before_ack: FlushBeforeAck,
     /// Who syncs.
     pub flusher: Flusher,
     /// Source of the time.
@@ -232,19 +229,16 @@ impl Shard {
         if self.writing.required_acks != -1 {
             return Some(Ok(base));
         }
-        if let Some(acked) = self.hosted.ack_now(&appended, self.writing.flush_before_ack) {
+        if let Some(acked) = self.hosted.ack_now(&appended) {
             return Some(acked.map(|()| base));
         }
-        self.hosted.ask_for_flush(&appended, self.writing.flush_before_ack, &self.writing.flusher);
+        self.hosted.ask_for_flush(&appended, &self.writing.flusher);
         let shard = self.clone();
         // At most one task for each write under way, which the rules limit (`WRITES_MAX`).
         runtime::spawn(async move {
             let writing = &shard.writing;
             let deadline = writing.clock.now() + writing.timeout;
-            let acked = shard
-                .hosted
-                .wait_for_acks(&appended, writing.flush_before_ack, &writing.flusher, writing.clock, deadline)
-                .await;
+            let acked = shard.hosted.wait_for_acks(&appended, &writing.flusher, deadline).await;
             shard.written(id, acked.map(|()| base));
         });
         None

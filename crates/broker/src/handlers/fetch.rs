@@ -16,8 +16,9 @@ use protocol::messages::fetch::{
 use protocol::records::batch::{HEADER_LEN, LOG_OVERHEAD, MAGIC_V2};
 use protocol::records::message_set::down_convert;
 use protocol::records::{BatchHeader, Codec, MAX_DECOMPRESSED_BYTES};
-use protocol::types::{LeaderEpoch, Offset};
+use protocol::types::{BrokerId, LeaderEpoch, Offset};
 use protocol::wire::{Reader, Records, WireError};
+use replication::{BrokerEpoch, FollowerFetch};
 use runtime::clock::Instant;
 use storage::{ReadError, ReadLimit};
 
@@ -52,6 +53,8 @@ struct Fetch {
     plan: FetchPlan,
     /// -1 for a consumer.
     replica_id: i32,
+    /// Registration that a follower names (KIP-903).
+    replica_epoch: Option<i64>,
     isolation_level: i8,
     min_bytes: usize,
     max_bytes: usize,
@@ -83,6 +86,7 @@ pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Re
         context: context.detached(),
         plan,
         replica_id,
+        replica_epoch: Some(request.replica_state.replica_epoch).filter(|epoch| *epoch >= 0),
         isolation_level: request.isolation_level,
         min_bytes,
         max_bytes,
@@ -118,12 +122,21 @@ impl Fetch {
             return;
         }
         let image = self.broker.metadata.image();
-        let now_ms = self.broker.clock.now_ms();
         for wanted in &self.plan.wanted {
             if let Ok(hosted) = self.find(&image, wanted)
-                && hosted.check_leader(wanted.current_leader_epoch).is_ok()
+                && let Ok(epoch) = hosted.check_leader(wanted.current_leader_epoch)
+                && diverging(&hosted, wanted, epoch).is_none()
             {
-                hosted.follower_fetched(self.replica_id, Offset(wanted.fetch_offset), now_ms);
+                let fetch = FollowerFetch {
+                    replica: BrokerId(self.replica_id),
+                    broker_epoch: self.replica_epoch.map(BrokerEpoch),
+                    offset: Offset(wanted.fetch_offset),
+                    log_start: None,
+                };
+                // A refusal changes nothing; reading says what is wrong with the fetch.
+                if let Err(code) = hosted.follower_fetched(&fetch) {
+                    tracing::debug!(partition = %hosted.partition(), replica = self.replica_id, %code, "a follower's fetch does not count");
+                }
             }
         }
     }

@@ -71,7 +71,7 @@ pub fn start(
     append(broker, acks, &mut topics, frame, session);
     match acks {
         0 => Ok(answer_nobody(&topics)),
-        -1 if !settle_acks(broker, &mut topics) => Ok(wait_for_acks(broker.clone(), context, acks, topics, timeout_ms)),
+        -1 if !settle_acks(&mut topics) => Ok(wait_for_acks(broker.clone(), context, acks, topics, timeout_ms)),
         _ => {
             let waits_for_flush =
                 jobs(&topics).any(|job| matches!(&job.step, Step::Appended(_, appended) if appended.info.flush_due));
@@ -181,13 +181,12 @@ fn answer_nobody(topics: &[TopicJobs]) -> Answer {
 }
 
 /// Settles the acks that need no wait. True if none is left.
-fn settle_acks(broker: &BrokerState, topics: &mut [TopicJobs]) -> bool {
-    let policy = broker.replicas.flush_before_ack();
+fn settle_acks(topics: &mut [TopicJobs]) -> bool {
     let mut all = true;
     for topic in topics {
         for job in &mut topic.jobs {
             let Step::Appended(hosted, appended) = &job.step else { continue };
-            match hosted.ack_now(appended, policy) {
+            match hosted.ack_now(appended) {
                 Some(Ok(())) if !appended.info.flush_due => job.step = Step::Answered(succeeded(job.index, appended)),
                 Some(Err(code)) => job.step = Step::Answered(failed(job.index, code, None)),
                 _ => all = false,
@@ -206,13 +205,10 @@ fn wait_for_acks(
 ) -> Answer {
     let deadline = broker.clock.now() + Duration::from_millis(timeout_ms.unsigned_abs().into());
     let flusher = broker.replicas.logs().flusher().clone();
-    let policy = broker.replicas.flush_before_ack();
     // Syncs of all partitions are asked for before any is waited for, so that they share the flusher's threads.
     for job in jobs(&topics) {
-        if let Step::Appended(hosted, appended) = &job.step
-            && (appended.info.flush_due || policy != crate::config::FlushBeforeAck::Never)
-        {
-            hosted.ask_for_flush(appended, policy, &flusher);
+        if let Step::Appended(hosted, appended) = &job.step {
+            hosted.ask_for_flush(appended, &flusher);
         }
     }
     let future = async move {
@@ -220,10 +216,10 @@ fn wait_for_acks(
             for job in &mut topic.jobs {
                 let Step::Appended(hosted, appended) = &job.step else { continue };
                 let acked = match acks {
-                    -1 => hosted.wait_for_acks(appended, policy, &flusher, broker.clock, deadline).await,
+                    -1 => hosted.wait_for_acks(appended, &flusher, deadline).await,
                     // `flush.messages` was reached: then acks=1 waits for the disk too, as with Kafka.
                     _ if appended.info.flush_due => {
-                        hosted.wait_for_flush(appended.info.last_offset.plus(1), &flusher, broker.clock, deadline).await
+                        hosted.wait_for_flush(appended.info.last_offset.plus(1), &flusher, deadline).await
                     }
                     _ => Ok(()),
                 };

@@ -5,7 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use client::zookeeper::znodes::{self, TopicAssignment};
-use protocol::types::Uuid;
+use protocol::types::{BrokerId, LeaderEpoch, Uuid};
+use replication::{LeaderAndIsr, LeaderRecoveryState};
 
 use crate::config::TopicConfig;
 
@@ -97,6 +98,41 @@ pub struct PartitionState {
     pub znode: znodes::PartitionState,
     /// Version of the znode.
     pub zk_version: i32,
+}
+
+impl PartitionState {
+    /// The same in the words of the replication rules.
+    #[must_use]
+    pub fn to_leader_and_isr(&self) -> LeaderAndIsr {
+        let brokers = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
+        LeaderAndIsr {
+            leader: BrokerId(self.znode.leader),
+            leader_epoch: LeaderEpoch(self.znode.leader_epoch),
+            isr: brokers(&self.znode.isr),
+            partition_epoch: self.zk_version,
+            leader_recovery_state: match self.znode.leader_recovery_state {
+                Some(1) => LeaderRecoveryState::Recovering,
+                _ => LeaderRecoveryState::Recovered,
+            },
+            elr: brokers(&self.znode.elr),
+            last_known_elr: brokers(&self.znode.last_known_elr),
+        }
+    }
+
+    /// The znode after the replication rules changed the state; what they know nothing of stays as it is.
+    #[must_use]
+    pub fn with(&self, next: &LeaderAndIsr) -> znodes::PartitionState {
+        let ids = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect();
+        znodes::PartitionState {
+            leader: next.leader.0,
+            leader_epoch: next.leader_epoch.0,
+            isr: ids(&next.isr),
+            leader_recovery_state: (next.leader_recovery_state == LeaderRecoveryState::Recovering).then_some(1),
+            elr: ids(&next.elr),
+            last_known_elr: ids(&next.last_known_elr),
+            ..self.znode.clone()
+        }
+    }
 }
 
 impl Deref for PartitionState {

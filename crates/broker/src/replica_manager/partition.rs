@@ -1,51 +1,57 @@
-//! One partition held here: who leads it, its log, and who waits for it.
+//! One partition held here: what this broker is to it, its log, and who waits for it.
+//!
+//! The rules are those of `replication::Partition`; here its effects are carried out. Always true: a batch is appended only while the leadership it was allowed under
+//! lasts; what is written to ZooKeeper on behalf of a partition goes through the one task that writes states ([`super::states`]).
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use protocol::error::ErrorCode;
-use protocol::types::{LeaderEpoch, Offset, TopicPartition, Uuid};
+use protocol::types::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
+use replication::{
+    AckState, Effect, Effects, FollowerFetch, IsrUpdate, LiveBrokers, OpenedLog, Partition, PartitionConfig, Role,
+};
 use runtime::Clock;
 use runtime::clock::Instant;
 use storage::{AppendError, AppendInfo, AppendOptions, Flusher, Log};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::leadership::Leadership;
 use super::purgatory::{Ticket, Waiters};
-use crate::config::{FlushBeforeAck, TopicConfig};
+use super::states::{StateRequest, StateRequests};
+use crate::config::TopicConfig;
 use crate::metadata::PartitionState;
 
-/// What this broker is to the partition.
-#[derive(Debug)]
-pub enum Role {
-    /// It leads.
-    Leader(Mutex<Leadership>),
-    /// Another broker leads (-1: none), in this epoch.
-    Follower {
-        /// The leader.
-        leader: i32,
-        /// Its epoch.
-        epoch: i32,
-        /// Version of the state znode.
-        zk_version: i32,
-    },
-    /// It was told nothing yet, or let go.
-    None,
-}
-
 /// One partition held here.
-#[derive(Debug)]
 pub struct HostedPartition {
     partition: TopicPartition,
     topic_id: RwLock<Uuid>,
     log: Arc<Log>,
     config: RwLock<Arc<TopicConfig>>,
-    role: RwLock<Role>,
+    rules: Rules,
+    replica: Mutex<Partition>,
+    /// The state znode that was obeyed last.
+    state: Mutex<Option<PartitionState>>,
+    /// Appends share it; a change of leadership waits for them and holds it alone.
+    leadership: RwLock<()>,
+    requests: StateRequests,
     /// Who waits for the high watermark to rise.
     pub committed: Waiters,
     /// Followers that wait for records.
     pub appended: Waiters,
+}
+
+/// What the rules of a partition depend on besides its topic.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// This broker.
+    pub id: i32,
+    /// `replica.lag.time.max.ms`.
+    pub replica_lag_time_ms_max: i64,
+    /// `log.flush.before.ack`.
+    pub flush_before_ack: replication::FlushBeforeAck,
+    /// Source of the time.
+    pub clock: Clock,
 }
 
 /// A produce request's batches, in the log.
@@ -54,7 +60,7 @@ pub struct Appended {
     /// What the log says.
     pub info: AppendInfo,
     /// Epoch they were appended in.
-    pub epoch: i32,
+    pub epoch: LeaderEpoch,
 }
 
 /// Why batches were refused.
@@ -66,24 +72,35 @@ pub enum AppendRefused {
     Log(AppendError),
 }
 
-/// How an ack stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AckState {
-    Waiting,
-    Done { in_sync: usize },
-    Failed(ErrorCode),
-}
-
 impl HostedPartition {
-    /// A partition without a role.
+    /// A partition that leads and follows nobody yet. `clean` says whether its log was closed in good order.
     #[must_use]
-    pub fn new(partition: TopicPartition, topic_id: Uuid, log: Arc<Log>, config: Arc<TopicConfig>) -> HostedPartition {
+    pub fn new(
+        partition: TopicPartition,
+        topic_id: Uuid,
+        log: Arc<Log>,
+        config: Arc<TopicConfig>,
+        rules: Rules,
+        clean: bool,
+        requests: StateRequests,
+    ) -> HostedPartition {
+        let opened = OpenedLog {
+            log_end: log.log_end_offset(),
+            durable: log.durable_offset(),
+            high_watermark: log.high_watermark(),
+            clean,
+        };
+        let replica = Partition::new(BrokerId(rules.id), Vec::new(), rules.of(&config), opened);
         HostedPartition {
             partition,
             topic_id: RwLock::new(topic_id),
             log,
             config: RwLock::new(config),
-            role: RwLock::new(Role::None),
+            rules,
+            replica: Mutex::new(replica),
+            state: Mutex::new(None),
+            leadership: RwLock::new(()),
+            requests,
             committed: Waiters::default(),
             appended: Waiters::default(),
         }
@@ -117,66 +134,115 @@ impl HostedPartition {
         self.config.read().clone()
     }
 
-    pub(super) fn set_config(&self, config: Arc<TopicConfig>) {
+    pub(super) fn set_config(self: &Arc<Self>, config: Arc<TopicConfig>) {
+        let rules = self.rules.of(&config);
         *self.config.write() = config;
-        // min.insync.replicas may have changed.
-        self.committed.call_all();
+        let effects = self.replica.lock().on_config(rules, self.rules.clock.now_ms());
+        self.carry_out(effects);
     }
 
-    /// Takes the leadership over, or a newer state of it in.
-    pub fn lead(&self, id: i32, replicas: &[i32], state: &PartitionState, now_ms: i64) {
+    /// Obeys the tree: replicas, leader and ISR as a znode shows them.
+    pub fn on_state(self: &Arc<Self>, replicas: &[i32], state: &PartitionState, live: &Arc<LiveBrokers>) {
+        let now_ms = self.rules.clock.now_ms();
+        // An append that is under way was allowed under the old leadership, and is counted before the new one begins.
+        let _alone = self.leadership.write();
+        let assignment: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
+        let mut all = Vec::new();
         {
-            let role = self.role.read();
-            if let Role::Leader(leadership) = &*role {
-                let mut leadership = leadership.lock();
-                if leadership.epoch == state.leader_epoch {
-                    if leadership.zk_version != state.zk_version || leadership.replicas != replicas {
-                        leadership.update(replicas, &state.isr, state.zk_version, now_ms);
-                        self.raise_high_watermark(&leadership);
+            let mut replica = self.replica.lock();
+            all.push(replica.on_live_brokers(live.clone(), now_ms));
+            if replica.assignment() != assignment {
+                all.push(replica.on_assignment(assignment, now_ms));
+            }
+            let mut known = self.state.lock();
+            if known.as_ref().is_none_or(|known| known.zk_version <= state.zk_version) {
+                *known = Some(state.clone());
+            }
+            drop(known);
+            all.push(replica.on_state(&state.to_leader_and_isr(), now_ms));
+        }
+        for effects in all {
+            self.carry_out(effects);
+        }
+    }
+
+    /// Time passed.
+    pub fn on_tick(self: &Arc<Self>) {
+        let effects = self.replica.lock().on_tick(self.rules.clock.now_ms());
+        self.carry_out(effects);
+    }
+
+    /// What became of an ISR that was proposed in `epoch`.
+    pub fn on_isr_update(self: &Arc<Self>, epoch: LeaderEpoch, update: IsrUpdate) {
+        let effects = self.replica.lock().on_isr_update(epoch, update, self.rules.clock.now_ms());
+        self.carry_out(effects);
+    }
+
+    /// The state znode that was obeyed last.
+    #[must_use]
+    pub fn last_state(&self) -> Option<PartitionState> {
+        self.state.lock().clone()
+    }
+
+    /// Its replicas.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<i32> {
+        self.replica.lock().assignment().iter().map(|broker| broker.0).collect()
+    }
+
+    fn carry_out(self: &Arc<Self>, effects: Effects) {
+        for effect in effects {
+            match effect {
+                Effect::AdvanceHighWatermark(offset) => {
+                    // Raised under the lock of whoever raises: two may do so at a time.
+                    let replica = self.replica.lock();
+                    self.log.set_high_watermark(replica.high_watermark().max(offset));
+                    drop(replica);
+                    self.committed.call_all();
+                }
+                Effect::CheckAcks => self.committed.call_all(),
+                Effect::ProposeIsr(proposal) => self.requests.send(StateRequest::ProposeIsr(self.clone(), proposal)),
+                Effect::RereadState => self.requests.send(StateRequest::Reread(self.clone())),
+                Effect::RaiseLeaderEpoch(state) => self.requests.send(StateRequest::Raise(self.clone(), state)),
+                Effect::BecomeLeader { leader_epoch, start_offset } => {
+                    info!(partition = %self.partition, epoch = leader_epoch.0, %start_offset, "leading");
+                    if let Err(problem) = self.log.assign_epoch(leader_epoch) {
+                        // Appends meet the same problem, and say so to producers.
+                        error!(partition = %self.partition, error = %problem, "cannot note a leader epoch");
                     }
-                    return;
+                    self.call_everybody();
+                }
+                Effect::BecomeFollower { leader, leader_epoch } => {
+                    info!(partition = %self.partition, leader = leader.0, epoch = leader_epoch.0, "following");
+                    self.call_everybody();
+                }
+                Effect::BecomeOffline => {
+                    info!(partition = %self.partition, "no leader");
+                    self.call_everybody();
                 }
             }
         }
-        let mut role = self.role.write();
-        if let Err(problem) = self.log.assign_epoch(LeaderEpoch(state.leader_epoch)) {
-            error!(partition = %self.partition, error = %problem, "cannot begin a leader epoch");
-            *role = Role::None;
-            return;
-        }
-        let log_end = self.log.log_end_offset();
-        let leadership =
-            Leadership::new(id, state.leader_epoch, log_end, replicas, &state.isr, state.zk_version, now_ms);
-        info!(partition = %self.partition, epoch = state.leader_epoch, %log_end, "leading");
-        self.raise_high_watermark(&leadership);
-        *role = Role::Leader(Mutex::new(leadership));
-        drop(role);
-        self.committed.call_all();
-        self.appended.call_all();
     }
 
-    /// Gives the leadership to another broker.
-    pub fn follow(&self, state: &PartitionState) {
-        let mut role = self.role.write();
-        match &*role {
-            Role::Follower { epoch, zk_version, .. }
-                if *epoch == state.leader_epoch && *zk_version == state.zk_version =>
-            {
-                return;
-            }
-            _ => {}
-        }
-        *role = Role::Follower { leader: state.leader, epoch: state.leader_epoch, zk_version: state.zk_version };
-        drop(role);
+    fn call_everybody(&self) {
         self.committed.call_all();
         self.appended.call_all();
     }
 
     /// Lets the partition go: whoever waits is told that the leader is elsewhere.
     pub fn stop(&self) {
-        *self.role.write() = Role::None;
-        self.committed.call_all();
-        self.appended.call_all();
+        {
+            let _alone = self.leadership.write();
+            let mut replica = self.replica.lock();
+            let opened = OpenedLog {
+                log_end: self.log.log_end_offset(),
+                durable: self.log.durable_offset(),
+                high_watermark: self.log.high_watermark(),
+                clean: true,
+            };
+            *replica = Partition::new(BrokerId(self.rules.id), Vec::new(), self.rules.of(&self.config.read()), opened);
+        }
+        self.call_everybody();
     }
 
     /// Epoch of the leadership, if this broker leads.
@@ -184,10 +250,8 @@ impl HostedPartition {
     /// # Errors
     /// NOT_LEADER_OR_FOLLOWER.
     pub fn leader_epoch(&self) -> Result<i32, ErrorCode> {
-        match &*self.role.read() {
-            Role::Leader(leadership) => Ok(leadership.lock().epoch),
-            _ => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-        }
+        let replica = self.replica.lock();
+        if replica.is_leader() { Ok(replica.leader_epoch().0) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
     }
 
     /// Checks that this broker leads in the epoch a client believes in (KIP-320); -1 believes anything. Gives the epoch.
@@ -195,30 +259,24 @@ impl HostedPartition {
     /// # Errors
     /// NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
     pub fn check_leader(&self, believed: i32) -> Result<i32, ErrorCode> {
-        let (epoch, leads) = match &*self.role.read() {
-            Role::Leader(leadership) => (leadership.lock().epoch, true),
-            Role::Follower { epoch, .. } => (*epoch, false),
-            Role::None => return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-        };
-        match believed {
-            believed if believed >= 0 && believed < epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
-            believed if believed > epoch => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
-            _ if leads => Ok(epoch),
-            _ => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        let replica = self.replica.lock();
+        if matches!(replica.role(), Role::Offline) {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
+        replica.check_leader_epoch(LeaderEpoch(believed)).map_err(|refused| refused.error_code())?;
+        if replica.is_leader() { Ok(replica.leader_epoch().0) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
     }
 
     /// Leader and epoch as last heard of; -1 for unknown.
     #[must_use]
     pub fn leader_and_epoch(&self) -> (i32, i32) {
-        match &*self.role.read() {
-            Role::Leader(leadership) => {
-                let leadership = leadership.lock();
-                (leadership.id, leadership.epoch)
-            }
-            Role::Follower { leader, epoch, .. } => (*leader, *epoch),
-            Role::None => (-1, -1),
-        }
+        let replica = self.replica.lock();
+        let leader = match replica.role() {
+            Role::Leader(_) => self.rules.id,
+            Role::Follower { leader } => leader.0,
+            Role::Offline => -1,
+        };
+        (leader, replica.leader_epoch().0)
     }
 
     /// Where consumers may read up to.
@@ -231,97 +289,87 @@ impl HostedPartition {
     ///
     /// # Errors
     /// This broker does not lead, too few replicas are in sync for acks=all, or the log refuses.
-    pub fn append(&self, batches: &mut [u8], acks: i16, options: AppendOptions) -> Result<Appended, AppendRefused> {
+    pub fn append(
+        self: &Arc<Self>,
+        batches: &mut [u8],
+        acks: i16,
+        options: AppendOptions,
+    ) -> Result<Appended, AppendRefused> {
         let bytes = batches.len();
-        let role = self.role.read();
-        let Role::Leader(leadership) = &*role else {
-            return Err(AppendRefused::Code(ErrorCode::NOT_LEADER_OR_FOLLOWER));
-        };
-        let epoch = {
-            let leadership = leadership.lock();
-            if acks == -1 && leadership.is_under_min_isr(self.config.read().min_insync_replicas) {
-                return Err(AppendRefused::Code(ErrorCode::NOT_ENOUGH_REPLICAS));
+        let (info, epoch, effects) = {
+            let _lasts = self.leadership.read();
+            let allowed = self.replica.lock().check_append(acks == -1);
+            let epoch = allowed.map_err(|refused| AppendRefused::Code(refused.error_code()))?;
+            let info = self.log.append_as_leader(batches, epoch, options).map_err(AppendRefused::Log)?;
+            if info.duplicate {
+                return Ok(Appended { info, epoch });
             }
-            leadership.epoch
+            let mut replica = self.replica.lock();
+            let effects = replica.on_append(self.log.log_end_offset(), options.now_ms);
+            let effects = self.raise_high_watermark(&replica, bytes, effects);
+            (info, epoch, effects)
         };
-        let info = self.log.append_as_leader(batches, LeaderEpoch(epoch), options).map_err(AppendRefused::Log)?;
-        if !info.duplicate {
-            let rose = self.raise_high_watermark(&leadership.lock());
-            drop(role);
-            self.appended.bytes_came(bytes);
-            if rose {
-                self.committed.bytes_came(bytes);
-            }
+        self.appended.bytes_came(bytes);
+        if let Some(effects) = effects {
+            self.carry_out(effects);
         }
         Ok(Appended { info, epoch })
     }
 
-    /// A follower fetched from `end`. Gives whether it is a replica.
-    pub fn follower_fetched(&self, replica: i32, end: Offset, now_ms: i64) -> bool {
-        let role = self.role.read();
-        let Role::Leader(leadership) = &*role else { return false };
-        let mut leadership = leadership.lock();
-        let before = self.log.high_watermark();
-        if !leadership.follower_fetched(replica, end, self.log.log_end_offset(), now_ms) {
-            return false;
+    /// The common case of an append without followers, settled under the lock: the high watermark follows, and consumers are told how many bytes came. Gives back what is
+    /// left to do.
+    fn raise_high_watermark(
+        &self,
+        replica: &MutexGuard<'_, Partition>,
+        bytes: usize,
+        effects: Effects,
+    ) -> Option<Effects> {
+        let only_the_watermark = {
+            let mut all = effects.iter();
+            matches!((all.next(), all.next()), (Some(Effect::AdvanceHighWatermark(_)), None))
+        };
+        if !only_the_watermark {
+            return (!effects.is_empty()).then_some(effects);
         }
-        let rose = self.raise_high_watermark(&leadership);
-        drop(leadership);
-        drop(role);
-        if rose {
-            let records = self.log.high_watermark().0.saturating_sub(before.0);
-            // The bytes between are not known here; looking once more is cheap beside a replication round trip.
-            if records > 0 {
-                self.committed.call_all();
-            }
-        }
-        true
+        self.log.set_high_watermark(replica.high_watermark());
+        self.committed.bytes_came(bytes);
+        None
     }
 
-    fn raise_high_watermark(&self, leadership: &Leadership) -> bool {
-        let known = self.log.high_watermark();
-        let min_insync_replicas = self.config.read().min_insync_replicas;
-        let risen = leadership.high_watermark(known, self.log.log_end_offset(), min_insync_replicas);
-        if risen > known {
-            self.log.set_high_watermark(risen);
-        }
-        risen > known
+    /// A follower fetches from its log end.
+    ///
+    /// # Errors
+    /// The code it is answered with.
+    pub fn follower_fetched(self: &Arc<Self>, fetch: &FollowerFetch) -> Result<(), ErrorCode> {
+        let now_ms = self.rules.clock.now_ms();
+        let effects = self.replica.lock().on_follower_fetch(fetch, now_ms).map_err(|refused| refused.error_code())?;
+        self.carry_out(effects);
+        Ok(())
     }
 
-    fn ack_state(&self, required: Offset, epoch: i32) -> AckState {
-        let role = self.role.read();
-        let Role::Leader(leadership) = &*role else { return AckState::Failed(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
-        let leadership = leadership.lock();
-        if leadership.epoch != epoch {
-            return AckState::Failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-        }
-        if self.log.high_watermark() < required {
-            return AckState::Waiting;
-        }
-        if leadership.is_under_min_isr(self.config.read().min_insync_replicas) {
-            return AckState::Failed(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
-        }
-        AckState::Done { in_sync: leadership.isr.len() }
+    fn ack_state(&self, appended: &Appended) -> AckState {
+        let durable = self.log.durable_offset();
+        let mut replica = self.replica.lock();
+        // Whoever waits for acks asks by itself, so nobody needs calling.
+        let _ = replica.on_flushed(durable);
+        replica.ack_state(appended.epoch, appended.info.last_offset.plus(1))
     }
 
     /// Whether the answer to acks=all can go out now; nothing while it has to wait.
-    pub fn ack_now(&self, appended: &Appended, policy: FlushBeforeAck) -> Option<Result<(), ErrorCode>> {
-        let required = appended.info.last_offset.plus(1);
-        match self.ack_state(required, appended.epoch) {
-            AckState::Waiting => None,
-            AckState::Failed(code) => Some(Err(code)),
-            AckState::Done { in_sync } if needs_flush(policy, in_sync) && self.log.durable_offset() < required => None,
-            AckState::Done { .. } => Some(Ok(())),
+    #[must_use]
+    pub fn ack_now(&self, appended: &Appended) -> Option<Result<(), ErrorCode>> {
+        match self.ack_state(appended) {
+            AckState::Pending { .. } => None,
+            AckState::Ok => Some(Ok(())),
+            AckState::NotEnoughReplicasAfterAppend => Some(Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND)),
+            AckState::NotLeader => Some(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
         }
     }
 
-    /// Has the sync begun that the answer to acks=all will wait for, where it can be known already that it will.
-    pub fn ask_for_flush(&self, appended: &Appended, policy: FlushBeforeAck, flusher: &Flusher) {
-        let in_sync = match &*self.role.read() {
-            Role::Leader(leadership) => leadership.lock().isr.len(),
-            _ => return,
-        };
-        if appended.info.flush_due || needs_flush(policy, in_sync) {
+    /// Has the sync begun that the answer to acks=all will wait for, where it will.
+    pub fn ask_for_flush(&self, appended: &Appended, flusher: &Flusher) {
+        let waits = matches!(self.ack_state(appended), AckState::Pending { needs_flush: true });
+        if waits || appended.info.flush_due {
             flusher.request(&self.log, appended.info.last_offset.plus(1), Box::new(|_| {}));
         }
     }
@@ -333,30 +381,32 @@ impl HostedPartition {
     pub async fn wait_for_acks(
         &self,
         appended: &Appended,
-        policy: FlushBeforeAck,
         flusher: &Flusher,
-        clock: Clock,
         deadline: Instant,
     ) -> Result<(), ErrorCode> {
         let required = appended.info.last_offset.plus(1);
-        let in_sync = loop {
+        if appended.info.flush_due {
+            self.wait_for_flush(required, flusher, deadline).await?;
+        }
+        loop {
             let ticket = Ticket::new(0);
             self.committed.add(&ticket);
-            match self.ack_state(required, appended.epoch) {
-                AckState::Done { in_sync } => break in_sync,
-                AckState::Failed(code) => return Err(code),
-                AckState::Waiting => {}
+            let needs_flush = match self.ack_state(appended) {
+                AckState::Ok => return Ok(()),
+                AckState::NotEnoughReplicasAfterAppend => return Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+                AckState::NotLeader => return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+                AckState::Pending { needs_flush } => needs_flush,
+            };
+            if needs_flush {
+                self.wait_for_flush(required, flusher, deadline).await?;
+                continue;
             }
             tokio::select! {
                 biased;
                 () = ticket.called() => {}
-                () = clock.sleep_until(deadline) => return Err(ErrorCode::REQUEST_TIMED_OUT),
+                () = self.rules.clock.sleep_until(deadline) => return Err(ErrorCode::REQUEST_TIMED_OUT),
             }
-        };
-        if appended.info.flush_due || needs_flush(policy, in_sync) {
-            self.wait_for_flush(required, flusher, clock, deadline).await?;
         }
-        Ok(())
     }
 
     /// Waits until this broker's disk has everything below `required`.
@@ -367,7 +417,6 @@ impl HostedPartition {
         &self,
         required: Offset,
         flusher: &Flusher,
-        clock: Clock,
         deadline: Instant,
     ) -> Result<(), ErrorCode> {
         if self.log.durable_offset() >= required {
@@ -389,15 +438,17 @@ impl HostedPartition {
                 Ok(Err(problem)) => Err(ErrorCode(problem.code())),
                 Err(_) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
             },
-            () = clock.sleep_until(deadline) => Err(ErrorCode::REQUEST_TIMED_OUT),
+            () = self.rules.clock.sleep_until(deadline) => Err(ErrorCode::REQUEST_TIMED_OUT),
         }
     }
 }
 
-fn needs_flush(policy: FlushBeforeAck, in_sync: usize) -> bool {
-    match policy {
-        FlushBeforeAck::Always => true,
-        FlushBeforeAck::Auto => in_sync < 2,
-        FlushBeforeAck::Never => false,
+impl Rules {
+    fn of(&self, config: &TopicConfig) -> PartitionConfig {
+        PartitionConfig {
+            min_insync_replicas: usize::try_from(config.min_insync_replicas).unwrap_or(1),
+            replica_lag_time_ms_max: self.replica_lag_time_ms_max,
+            flush_before_ack: self.flush_before_ack,
+        }
     }
 }

@@ -98,12 +98,6 @@ fn leadership_goes_home_only_to_a_replica_in_sync() {
 }
 
 #[test]
-fn an_unclean_start_raises_the_epochs_of_its_own_leaderships() {
-    assert_eq!(written(&raise_epochs(&image(&[1], &[1, 2], Some((1, &[1]))), 1)), Some((1, 4, vec![1])));
-    assert_eq!(written(&raise_epochs(&image(&[1], &[1, 2], Some((1, &[1]))), 2)), None);
-}
-
-#[test]
 fn a_leaving_broker_hands_over_what_others_can_lead() {
     let check = |replicas: &[i32], state: (i32, &[i32]), expected: Option<(i32, i32, Vec<i32>)>, remaining: usize| {
         let moves = hand_over(&image(&[1, 2], replicas, Some(state)), 1, 7);

@@ -1,0 +1,165 @@
+//! The one task that writes partition states to ZooKeeper on behalf of their leaders: ISR changes, and new epochs after an unclean start.
+//!
+//! Requests that are waiting together go out together: a start after a crash with 10,000 partitions is some twenty multis and not 10,000 writes.
+
+use std::sync::Arc;
+
+use client::zookeeper::znodes::PartitionState as StateZnode;
+use client::zookeeper::{ZkError, paths};
+use protocol::types::LeaderEpoch;
+use replication::{IsrProposal, IsrUpdate, LeaderAndIsr};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::HostedPartition;
+use super::ReplicaManager;
+use crate::control::ZooKeeper;
+use crate::controller::plan::Action;
+use crate::controller::write_own_states;
+use crate::metadata::{Change, PartitionState};
+
+/// Requests written together.
+const TOGETHER_MAX: usize = 500;
+
+/// What a partition asks of the tree.
+pub enum StateRequest {
+    /// Write this ISR.
+    ProposeIsr(Arc<HostedPartition>, IsrProposal),
+    /// Read the state again.
+    Reread(Arc<HostedPartition>),
+    /// Write this state, which differs by its epoch.
+    Raise(Arc<HostedPartition>, LeaderAndIsr),
+}
+
+/// Where partitions put their requests. A partition has at most one of each kind under way, so the number of partitions bounds the queue.
+#[derive(Clone)]
+pub struct StateRequests(mpsc::UnboundedSender<StateRequest>);
+
+impl StateRequests {
+    /// A queue and its other end.
+    #[must_use]
+    pub fn new() -> (StateRequests, mpsc::UnboundedReceiver<StateRequest>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (StateRequests(sender), receiver)
+    }
+
+    pub(super) fn send(&self, request: StateRequest) {
+        // The task is gone only while the broker stops; the tree needs no word of it then.
+        let _ = self.0.send(request);
+    }
+}
+
+/// What a written state was for.
+enum Purpose {
+    Isr(LeaderEpoch),
+    Epoch,
+}
+
+/// Writes until the broker stops.
+pub async fn write_states(
+    replicas: Arc<ReplicaManager>,
+    zookeeper: ZooKeeper,
+    mut requests: mpsc::UnboundedReceiver<StateRequest>,
+) {
+    let mut waiting = Vec::new();
+    while requests.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
+        let mut actions = Vec::new();
+        let mut purposes = Vec::new();
+        for request in waiting.drain(..) {
+            match request {
+                StateRequest::ProposeIsr(hosted, proposal) => match proposed(&hosted, &proposal) {
+                    Some(action) => {
+                        info!(partition = %hosted.partition(), isr = ?proposal.isr, "changing the ISR");
+                        actions.push(action);
+                        purposes.push((hosted, Purpose::Isr(proposal.leader_epoch)));
+                    }
+                    None => hosted.on_isr_update(proposal.leader_epoch, IsrUpdate::VersionConflict),
+                },
+                StateRequest::Raise(hosted, state) => {
+                    if let Some(action) = raised(&hosted, &state) {
+                        actions.push(action);
+                        purposes.push((hosted, Purpose::Epoch));
+                    }
+                }
+                StateRequest::Reread(hosted) => reread(&replicas, &zookeeper, &hosted).await,
+            }
+        }
+        if !actions.is_empty() {
+            write(&replicas, &zookeeper, actions, purposes).await;
+        }
+    }
+}
+
+fn proposed(hosted: &HostedPartition, proposal: &IsrProposal) -> Option<Action> {
+    let last = hosted.last_state().filter(|last| last.zk_version == proposal.expected_partition_epoch)?;
+    let isr = proposal.isr.iter().map(|broker| broker.0).collect();
+    // A leader that was elected out of the ISR has recovered once it changes the ISR.
+    let state = StateZnode { isr, leader_recovery_state: None, ..last.znode };
+    Some(set_state(hosted, state, last.zk_version))
+}
+
+fn raised(hosted: &HostedPartition, state: &LeaderAndIsr) -> Option<Action> {
+    let last = hosted.last_state().filter(|last| last.zk_version == state.partition_epoch)?;
+    let state = StateZnode { leader_epoch: state.leader_epoch.0, ..last.znode };
+    Some(set_state(hosted, state, last.zk_version))
+}
+
+fn set_state(hosted: &HostedPartition, state: StateZnode, expected: i32) -> Action {
+    let partition = hosted.partition();
+    Action::SetState { topic: partition.topic.clone(), partition: partition.partition, state, expected }
+}
+
+async fn write(
+    replicas: &ReplicaManager,
+    zookeeper: &ZooKeeper,
+    actions: Vec<Action>,
+    purposes: Vec<(Arc<HostedPartition>, Purpose)>,
+) {
+    let written = write_own_states(&zookeeper.session(), &actions).await;
+    for (hosted, purpose) in purposes {
+        let partition = hosted.partition();
+        let new = written.as_ref().ok().and_then(|changes| {
+            changes.iter().find_map(|change| match change {
+                Change::State(topic, number, Some(state))
+                    if *topic == partition.topic && *number == partition.partition =>
+                {
+                    Some(state.clone())
+                }
+                _ => None,
+            })
+        });
+        match (purpose, new, &written) {
+            (Purpose::Isr(epoch), Some(state), _) => {
+                hosted.on_isr_update(epoch, IsrUpdate::Accepted { partition_epoch: state.zk_version });
+                hosted.on_state(&hosted.replicas(), &state, &replicas.live());
+            }
+            (Purpose::Epoch, Some(state), _) => hosted.on_state(&hosted.replicas(), &state, &replicas.live()),
+            (Purpose::Isr(epoch), None, Ok(_)) => hosted.on_isr_update(epoch, IsrUpdate::VersionConflict),
+            (Purpose::Isr(epoch), None, Err(error)) => {
+                debug!(partition = %partition, %error, "an ISR change has no answer");
+                let unsent = matches!(error, ZkError::NotConnected { .. });
+                hosted.on_isr_update(epoch, if unsent { IsrUpdate::NotWritten } else { IsrUpdate::Unknown });
+            }
+            // Somebody else wrote the state: the next image shows what.
+            (Purpose::Epoch, None, Ok(_)) => {}
+            (Purpose::Epoch, None, Err(error)) => {
+                warn!(partition = %partition, %error, "cannot raise a leader epoch; the next image tries again")
+            }
+        }
+    }
+}
+
+async fn reread(replicas: &ReplicaManager, zookeeper: &ZooKeeper, hosted: &Arc<HostedPartition>) {
+    let partition = hosted.partition();
+    let path = paths::partition_state(&partition.topic, partition.partition);
+    let read = zookeeper.session().try_get_data(&path).await;
+    match read
+        .and_then(|read| read.map(|(data, stat)| Ok((StateZnode::parse(&path, &data)?, stat.version))).transpose())
+    {
+        Ok(Some((znode, zk_version))) => {
+            hosted.on_state(&hosted.replicas(), &PartitionState { znode, zk_version }, &replicas.live());
+        }
+        Ok(None) => {}
+        Err(error) => warn!(%path, %error, "cannot read a partition state again; the next image brings it"),
+    }
+}
