@@ -361,17 +361,21 @@ impl Cluster {
         F: Future<Output = Result<T>>,
     {
         let started = self.inner.clock.now();
+        let mut last = None;
         let mut backoff = self.backoff();
         loop {
-            let error = match tokio::time::timeout_at(deadline, attempt()).await {
+            let in_time = match tokio::time::timeout_at(deadline, attempt()).await {
                 Ok(Ok(done)) => return Ok(done),
-                Ok(Err(error)) if error.is_retriable() => Some(error),
+                Ok(Err(error)) if error.is_retriable() => {
+                    last = Some(Arc::new(error));
+                    self.pause(&mut backoff, deadline).await
+                }
                 Ok(Err(error)) => return Err(error),
-                Err(_elapsed) => None,
+                Err(_elapsed) => false,
             };
-            if error.is_none() || !self.pause(&mut backoff, deadline).await {
+            if !in_time {
                 let waited_ms = whole_ms(self.inner.clock.now().saturating_duration_since(started));
-                return Err(ClientError::Timeout { doing: doing.to_string(), waited_ms, last: error.map(Arc::new) });
+                return Err(ClientError::Timeout { doing: doing.to_string(), waited_ms, last });
             }
         }
     }
@@ -413,17 +417,19 @@ impl Cluster {
             return Ok(current);
         }
         let mut backoff = self.backoff();
+        let mut last = None;
         loop {
             let error = match tokio::time::timeout_at(deadline, self.ask(&wanted)).await {
                 Ok(Ok(metadata)) => return Ok(metadata),
                 Ok(Err(error)) if !error.is_retriable() => return Err(error),
                 Ok(Err(error)) => error,
-                Err(_elapsed) => return Err(no_broker(None)),
+                Err(_elapsed) => return Err(no_broker(last)),
             };
             tracing::debug!(%error, cause = error.cause(), "metadata request failed");
             if !self.pause(&mut backoff, deadline).await {
                 return Err(no_broker(Some(error)));
             }
+            last = Some(error);
         }
     }
 
