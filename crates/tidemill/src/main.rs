@@ -7,12 +7,14 @@
 //! - [`tools`]: the table of all tools
 //! - [`failure`]: what a failed command says and its exit code
 //! - [`server`]: the keeper and broker processes, standalone, start and stop
+//! - [`demo`]: the whole tutorial in one process
 //! - [`layout`]: a folder shaped like the unpacked tarball
 //! - [`options`]: what the tools' command lines have in common
 
 mod connect;
 mod console_consumer;
 mod console_producer;
+mod demo;
 mod dump_log;
 mod failure;
 mod interrupt;

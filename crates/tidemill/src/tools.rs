@@ -8,7 +8,9 @@ use std::path::Path;
 use client::kafka::ClientError;
 
 use crate::failure::Failure;
-use crate::{console_consumer, console_producer, dump_log, layout, server, spark_submit, topics, zookeeper_shell};
+use crate::{
+    console_consumer, console_producer, demo, dump_log, layout, server, spark_submit, topics, zookeeper_shell,
+};
 
 /// One command of the program.
 pub struct Tool {
@@ -27,6 +29,7 @@ pub const TOOLS: &[Tool] = &[
         about: "keeper and broker in one process (what `tidemill` alone does)",
         run: server::standalone::run,
     },
+    Tool { name: "demo", about: "keeper, broker, a topic and the word count, in one process", run: demo::run },
     Tool { name: "layout", about: "write a folder shaped like the unpacked Kafka tarball", run: layout::run },
     Tool { name: "zookeeper-server-start", about: "the keeper", run: server::keeper::start },
     Tool { name: "zookeeper-server-stop", about: "stop the keeper of this folder", run: server::keeper::stop },
