@@ -25,12 +25,14 @@ pub struct Text {
 impl Text {
     /// The piece as a `str`.
     #[must_use]
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.block[self.start..self.end]
     }
 
     /// The pieces between occurrences of `separator`, as `str::split` cuts them: `"a  b"` by a space is `"a"`, `""`, `"b"`.
     #[must_use]
+    #[inline]
     pub fn split(&self, separator: char) -> Split {
         Split { rest: Some(self.clone()), separator }
     }
@@ -62,6 +64,7 @@ impl Text {
     }
 
     /// A piece of this piece; `range` lies between characters.
+    #[inline]
     fn piece(&self, range: Range<usize>) -> Text {
         Text { block: self.block.clone(), start: self.start + range.start, end: self.start + range.end }
     }
@@ -76,6 +79,7 @@ pub struct Split {
 impl Iterator for Split {
     type Item = Text;
 
+    #[inline]
     fn next(&mut self) -> Option<Text> {
         let rest = self.rest.take()?;
         let text = rest.as_str();
@@ -97,6 +101,7 @@ impl Iterator for Split {
 
 impl Deref for Text {
     type Target = str;
+    #[inline]
     fn deref(&self) -> &str {
         self.as_str()
     }
@@ -127,12 +132,14 @@ impl From<String> for Text {
 }
 
 impl Hash for Text {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
     }
 }
 
 impl PartialEq for Text {
+    #[inline]
     fn eq(&self, other: &Text) -> bool {
         self.as_str() == other.as_str()
     }
