@@ -273,6 +273,8 @@ impl Start {
             return Err(refused);
         }
         let noted = logs.clone();
+        let known = replicas.clone();
+        let stored_id = move |topic: &str| known.stored_topic_id(topic);
         let task = Control {
             config: self.config.clone(),
             id,
@@ -280,6 +282,7 @@ impl Start {
             zookeeper,
             office,
             images,
+            stored_id: Box::new(stored_id),
             note_session: Box::new(move |session| note_session(&noted, session)),
             clock: self.clock,
             random: self.random,

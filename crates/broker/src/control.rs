@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::config::BrokerConfig;
-use crate::controller::{self, Office, plan};
+use crate::controller::{self, Office, StoredId, plan};
 use crate::metadata::feed::{Feed, News};
 use crate::metadata::{Change, Image};
 use crate::registration;
@@ -62,6 +62,8 @@ pub struct Control {
     pub office: Office,
     /// Where images go, before replicas act on them.
     pub images: watch::Sender<Arc<Image>>,
+    /// Ids of topics as the logs here know them.
+    pub stored_id: Box<StoredId>,
     /// Notes the session for the next owner of the log directories.
     pub note_session: Box<dyn Fn(i64) + Send + Sync>,
     /// Source of the time.
@@ -91,7 +93,9 @@ impl Control {
                 _ = shutdown.changed() => return,
                 renewed = self.renew() => renewed,
             };
-            (feed, image) = renewed;
+            let (new_feed, mut read) = renewed;
+            read.carry_over(&image);
+            (feed, image) = (new_feed, read);
         }
     }
 
@@ -113,7 +117,8 @@ impl Control {
             }
             if missed {
                 match self.read_all(feed).await {
-                    Ok(read) => {
+                    Ok(mut read) => {
+                        read.carry_over(image);
                         *image = read;
                         missed = false;
                         continue;
@@ -147,12 +152,7 @@ impl Control {
                 Ok(News::Paths { changed, deletions }) => {
                     let asked: Vec<_> = deletions.into_iter().filter(|topic| image.topic(topic).is_some()).collect();
                     image.deletions.extend(asked);
-                    let changes = feed.read(image, changed).await;
-                    // Replicas must see that a deletion was asked for, even if it is done by the time it is read.
-                    if image.deletions.len() > self.images.borrow().deletions.len() {
-                        self.publish(image);
-                    }
-                    changes
+                    feed.read(image, changed).await
                 }
                 Err(error) => Err(error),
             };
@@ -213,15 +213,16 @@ impl Control {
             if actions.is_empty() {
                 return Ok(());
             }
-            let changes = match controller::carry_out(&session, fence, image, actions, self.random).await {
-                Ok(changes) => changes,
-                Err(error) => {
-                    if matches!(&error, ZkError::Multi { path, .. } if path == paths::CONTROLLER_EPOCH) {
-                        self.office.resign();
+            let changes =
+                match controller::carry_out(&session, fence, image, actions, &*self.stored_id, self.random).await {
+                    Ok(changes) => changes,
+                    Err(error) => {
+                        if matches!(&error, ZkError::Multi { path, .. } if path == paths::CONTROLLER_EPOCH) {
+                            self.office.resign();
+                        }
+                        return Err(error);
                     }
-                    return Err(error);
-                }
-            };
+                };
             if changes.is_empty() {
                 return Ok(());
             }
@@ -230,11 +231,7 @@ impl Control {
         Ok(())
     }
 
-    /// Takes what was written into the image; a deletion is shown to the replicas before the topic is gone.
     fn take_in(&self, image: &mut Image, changes: Vec<Change>) {
-        if changes.iter().any(|change| matches!(change, Change::Topic(_, None))) {
-            self.publish(image);
-        }
         for change in changes {
             image.apply(change, &self.config.settings);
         }
@@ -247,7 +244,9 @@ impl Control {
             return;
         }
         info!(partitions = actions.len(), "giving leadership back to preferred replicas");
-        match controller::carry_out(&self.zookeeper.session(), fence, image, actions, self.random).await {
+        match controller::carry_out(&self.zookeeper.session(), fence, image, actions, &*self.stored_id, self.random)
+            .await
+        {
             Ok(changes) => self.take_in(image, changes),
             Err(error) => warn!(%error, "cannot give leadership back to preferred replicas"),
         }

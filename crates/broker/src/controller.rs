@@ -23,8 +23,11 @@ use protocol::types::{BrokerId, Uuid};
 use runtime::{Clock, Random};
 use tracing::{info, warn};
 
-use crate::metadata::{Change, Image, PartitionState};
+use crate::metadata::{Change, Image, PartitionState, TopicRead};
 use plan::Action;
+
+/// Tells the id of a topic from its logs.
+pub type StoredId = dyn Fn(&str) -> Option<Uuid> + Send + Sync;
 
 /// Operations in one multi: some 200 bytes each, so far below ZooKeeper's 1 MiB.
 pub const MULTI_OPS_MAX: usize = 500;
@@ -111,7 +114,7 @@ fn written_version(result: Option<&MultiResult>) -> Option<i32> {
     }
 }
 
-/// Carries a plan out, in multis, and gives what changed. What could not be written because somebody else was quicker is left: the next image shows it.
+/// Carries a plan out, in multis, and gives what changed. `stored_id` knows the ids of topics from the logs. What could not be written because somebody else was quicker is left: the next image shows it.
 ///
 /// # Errors
 /// The session's, and `BadVersion` of `/controller_epoch` when this broker is no longer the controller.
@@ -120,6 +123,7 @@ pub async fn carry_out(
     fence: Fence,
     image: &Image,
     actions: Vec<Action>,
+    stored_id: &StoredId,
     random: Random,
 ) -> Result<Vec<Change>, ZkError> {
     let mut changes = Vec::new();
@@ -127,7 +131,9 @@ pub async fn carry_out(
     for action in actions {
         match action {
             Action::CreateState { .. } | Action::SetState { .. } => states.push(action),
-            Action::NameTopic { topic } => changes.extend(name_topic(session, fence, image, &topic, random).await?),
+            Action::NameTopic { topic } => {
+                changes.extend(name_topic(session, fence, image, &topic, stored_id, random).await?)
+            }
             Action::DeleteTopic { topic } => changes.extend(delete_topic(session, fence, image, &topic).await?),
             Action::ForgetDeletion { topic } => {
                 session_delete(session, &paths::delete_topic(&topic)).await?;
@@ -267,20 +273,25 @@ fn is_state_parent(path: &str) -> bool {
     path.starts_with(paths::BROKER_TOPICS) && path.contains("/partitions") && !path.ends_with("/state")
 }
 
-/// Gives a topic that an old tool made its id.
+/// Gives a topic whose znode an old tool wrote its id: the one it had, if any is known.
 async fn name_topic(
     session: &Session,
     fence: Fence,
     image: &Image,
     topic: &str,
+    stored_id: &StoredId,
     random: Random,
 ) -> Result<Option<Change>, ZkError> {
     let Some(known) = image.topic(topic) else { return Ok(None) };
-    let assignment =
-        TopicAssignment { topic_id: Some(Uuid::from_random_bytes(random.bytes())), ..known.assignment.clone() };
+    let id = Some(known.id).filter(|id| *id != Uuid::ZERO).or_else(|| stored_id(topic));
+    let id = id.unwrap_or_else(|| Uuid::from_random_bytes(random.bytes()));
+    let assignment = TopicAssignment { topic_id: Some(id), ..known.assignment.clone() };
     let ops = vec![fence.check(), op::set_data(&paths::topic(topic), assignment.to_json(), known.zk_version)];
     match session.multi(ops).await {
-        Ok(_) => Ok(Some(Change::Topic(known.name.clone(), Some((assignment, known.zk_version + 1))))),
+        Ok(_) => {
+            let read = TopicRead { assignment, zk_version: known.zk_version + 1, czxid: known.czxid };
+            Ok(Some(Change::Topic(known.name.clone(), Some(read))))
+        }
         Err(error) if lost_race(&error) => Ok(None),
         Err(error) => Err(error),
     }

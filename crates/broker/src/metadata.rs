@@ -18,7 +18,7 @@ use runtime::Clock;
 use runtime::clock::Instant;
 use tokio::sync::watch;
 
-pub use change::Change;
+pub use change::{Change, TopicRead};
 pub use image::{Endpoint, Image, LiveBroker, Partition, PartitionState, Topic};
 
 /// The newest image, for all who read it. Cheap to clone.

@@ -127,6 +127,12 @@ impl ReplicaManager {
         }
     }
 
+    /// Id of a topic as its logs here have it.
+    #[must_use]
+    pub fn stored_topic_id(&self, topic: &str) -> Option<Uuid> {
+        self.logs.all().iter().find(|log| *log.partition().topic == *topic).and_then(|log| log.topic_id())
+    }
+
     /// Every partition held here, by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<HostedPartition>> {
@@ -154,9 +160,7 @@ impl ReplicaManager {
         }
         self.drop_gone(image);
         for topic in image.topics.values() {
-            if !image.deletions.contains(&topic.name) {
-                self.apply_topic(topic);
-            }
+            self.apply_topic(topic);
         }
     }
 
@@ -264,7 +268,7 @@ impl ReplicaManager {
 
     fn fate(&self, image: &Image, hosted: &HostedPartition) -> Option<Fate> {
         let partition = hosted.partition();
-        if image.deletions.contains(&partition.topic) {
+        if image.deleted.contains(&partition.topic) {
             return Some(Fate::Delete);
         }
         let Some(topic) = image.topic(&partition.topic) else { return Some(Fate::Stray) };

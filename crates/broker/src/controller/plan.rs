@@ -75,7 +75,7 @@ pub fn plan(image: &Image, rules: Rules) -> Vec<Action> {
         if rules.delete_topics && image.deletions.contains(&topic.name) {
             continue;
         }
-        if topic.id == protocol::types::Uuid::ZERO {
+        if topic.assignment.topic_id.is_none() {
             actions.push(Action::NameTopic { topic: topic.name.clone() });
         }
         elect_topic(image, topic, rules, &mut actions);

@@ -26,7 +26,9 @@ pub async fn handle(
         return refuse(ErrorCode::STALE_BROKER_EPOCH);
     }
     let moves = plan::hand_over(&image, request.broker_id, fence.epoch);
-    if let Err(error) = carry_out(&broker.zookeeper.session(), fence, &image, moves.actions, broker.random).await {
+    if let Err(error) =
+        carry_out(&broker.zookeeper.session(), fence, &image, moves.actions, &|_| None, broker.random).await
+    {
         tracing::warn!(broker = request.broker_id, %error, "cannot hand over the partitions of a leaving broker");
         return refuse(ErrorCode::UNKNOWN_SERVER_ERROR);
     }

@@ -17,7 +17,7 @@ pub enum Change {
     /// `/controller`.
     Controller(Option<i32>),
     /// `/brokers/topics/T`.
-    Topic(Arc<str>, Option<(TopicAssignment, i32)>),
+    Topic(Arc<str>, Option<TopicRead>),
     /// `/brokers/topics/T/partitions/P/state`.
     State(Arc<str>, i32, Option<PartitionState>),
     /// `/config/topics/T`.
@@ -29,6 +29,20 @@ pub enum Change {
     /// `/admin/reassign_partitions`: whether it is there.
     Reassignment(bool),
 }
+
+/// A topic's znode as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicRead {
+    /// What it says.
+    pub assignment: TopicAssignment,
+    /// Its version, for conditional writes.
+    pub zk_version: i32,
+    /// When it was created: another topic of the same name has another one.
+    pub czxid: i64,
+}
+
+/// Deleted topics that an image remembers, so that replicas that skip images still learn of a deletion.
+const DELETED_MAX: usize = 10_000;
 
 impl Image {
     /// Takes a change in. News older than what the image holds (by the znode's version) is left out.
@@ -55,18 +69,28 @@ impl Image {
         }
     }
 
-    fn apply_topic(&mut self, name: Arc<str>, read: Option<(TopicAssignment, i32)>, settings: &Settings) {
+    fn apply_topic(&mut self, name: Arc<str>, read: Option<TopicRead>, settings: &Settings) {
         let old = self.topics.get(&name).cloned();
-        let Some((assignment, zk_version)) = read else {
-            if let Some(old) = old {
-                self.topic_ids.remove(&old.id);
+        if let Some(old) = &old {
+            self.topic_ids.remove(&old.id);
+        }
+        let Some(TopicRead { assignment, zk_version, czxid }) = read else {
+            if old.is_some() {
                 self.topics.remove(&name);
+                if self.deletions.contains(&name) {
+                    self.deleted.insert(name);
+                }
+                if self.deleted.len() > DELETED_MAX {
+                    self.deleted.pop_first();
+                }
             }
             return;
         };
-        let id = assignment.topic_id.unwrap_or_default();
+        self.deleted.remove(&name);
         // A topic that was deleted and made again keeps nothing of its old partitions.
-        let same = old.as_ref().filter(|old| old.id == id || old.id == Uuid::ZERO);
+        let same = old.as_ref().filter(|old| old.czxid == czxid);
+        // Tools before 2.8 write the znode without the id when they add partitions: it is the same topic all the same.
+        let id = assignment.topic_id.or(same.map(|old| old.id)).unwrap_or_default();
         let partitions = assignment.partitions.iter().map(|(number, replicas)| Partition {
             partition: *number,
             replicas: replicas.clone(),
@@ -78,14 +102,25 @@ impl Image {
             Some(old) if old.overrides == overrides => old.config.clone(),
             _ => Arc::new(TopicConfig::new(&overrides, settings)),
         };
-        if let Some(old) = &old {
-            self.topic_ids.remove(&old.id);
-        }
         if id != Uuid::ZERO {
             self.topic_ids.insert(id, name.clone());
         }
-        let topic = Topic { name: name.clone(), id, assignment, zk_version, partitions, overrides, config };
+        let topic = Topic { name: name.clone(), id, assignment, zk_version, czxid, partitions, overrides, config };
         self.topics.insert(name, Arc::new(topic));
+    }
+
+    /// Takes over from an earlier image what a full reading cannot show: the ids of topics whose znodes an old tool wrote without, and deletions that were seen.
+    pub fn carry_over(&mut self, earlier: &Image) {
+        for (name, topic) in &mut self.topics {
+            let known = earlier.topics.get(name).filter(|known| known.czxid == topic.czxid && topic.id == Uuid::ZERO);
+            if let Some(known) = known {
+                Arc::make_mut(topic).id = known.id;
+                self.topic_ids.insert(known.id, name.clone());
+            }
+        }
+        let gone = earlier.deletions.iter().filter(|name| earlier.topics.contains_key(*name));
+        let gone = gone.chain(&earlier.deleted).filter(|name| !self.topics.contains_key(*name));
+        self.deleted = gone.cloned().collect();
     }
 
     fn apply_state(&mut self, topic: &str, partition: i32, state: Option<PartitionState>) {
@@ -128,13 +163,13 @@ mod tests {
         PartitionState { znode, zk_version }
     }
 
-    fn assignment(id: u8, partitions: i32) -> (TopicAssignment, i32) {
+    fn assignment(id: u8, partitions: i32) -> TopicRead {
         let assignment = TopicAssignment {
             topic_id: Some(Uuid([id; 16])),
             partitions: (0..partitions).map(|partition| (partition, vec![0])).collect(),
             ..Default::default()
         };
-        (assignment, 0)
+        TopicRead { assignment, zk_version: 0, czxid: i64::from(id) }
     }
 
     fn image(changes: Vec<Change>) -> Image {
@@ -187,5 +222,41 @@ mod tests {
         ]);
         assert_eq!(before.topic("t").unwrap().config.retention_ms, 5);
         assert_eq!(before.topic("t").unwrap().config, after.topic("t").unwrap().config);
+    }
+
+    #[test]
+    fn a_topic_keeps_its_id_when_an_old_tool_writes_it_without() {
+        let t: Arc<str> = "t".into();
+        let without_id = || {
+            let mut read = assignment(1, 2);
+            read.assignment.topic_id = None;
+            read
+        };
+        let first = image(vec![Change::Topic(t.clone(), Some(assignment(1, 1)))]);
+        let mut altered = first.clone();
+        altered.apply(Change::Topic(t.clone(), Some(without_id())), &Settings::default());
+        assert_eq!(altered.topic("t").unwrap().id, Uuid([1; 16]));
+        let mut read_again = image(vec![Change::Topic(t.clone(), Some(without_id()))]);
+        read_again.carry_over(&first);
+        assert_eq!(read_again.topic("t").unwrap().id, Uuid([1; 16]));
+        let mut remade = first.clone();
+        remade.apply(Change::Topic(t, Some(TopicRead { czxid: 9, ..without_id() })), &Settings::default());
+        assert_eq!(remade.topic("t").unwrap().id, Uuid::ZERO);
+    }
+
+    #[test]
+    fn a_deletion_that_was_asked_for_is_remembered_until_the_topic_is_made_again() {
+        let t: Arc<str> = "t".into();
+        let mut deleted = image(vec![
+            Change::Topic(t.clone(), Some(assignment(1, 1))),
+            Change::Deletion(t.clone(), true),
+            Change::Topic(t.clone(), None),
+            Change::Deletion(t.clone(), false),
+        ]);
+        assert!(deleted.deleted.contains("t"));
+        deleted.apply(Change::Topic(t.clone(), Some(assignment(2, 1))), &Settings::default());
+        assert!(deleted.deleted.is_empty());
+        let vanished = image(vec![Change::Topic(t.clone(), Some(assignment(1, 1))), Change::Topic(t, None)]);
+        assert!(vanished.deleted.is_empty());
     }
 }

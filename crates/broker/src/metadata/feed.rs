@@ -16,7 +16,7 @@ use protocol::zookeeper::path::join;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use super::change::Change;
+use super::change::{Change, TopicRead};
 use super::image::{Endpoint, Image, LiveBroker, PartitionState};
 
 /// The parent of topic configurations.
@@ -148,7 +148,7 @@ impl Feed {
             for (path, value) in data.into_iter().zip(values) {
                 match understand(&path, value) {
                     Ok(Some(change)) => {
-                        if let Change::Topic(name, Some((assignment, _))) = &change {
+                        if let Change::Topic(name, Some(TopicRead { assignment, .. })) = &change {
                             found.extend(self.of_interest(image, name, assignment));
                         }
                         changes.push(change);
@@ -160,14 +160,18 @@ impl Feed {
             done.append(&mut round);
             round = found.difference(&done).cloned().collect();
         }
-        // A state means nothing before its topic is known.
-        changes.sort_by_key(|change| matches!(change, Change::State(..)));
+        // A state means nothing before its topic is known; a request for a deletion is dropped after the topic is.
+        changes.sort_by_key(|change| match change {
+            Change::Deletion(_, false) => 2,
+            Change::State(..) => 1,
+            _ => 0,
+        });
         Ok(changes)
     }
 
     /// Znodes below a topic that are not known, or with one-shot watches not watched yet.
     fn of_interest(&self, image: &Image, name: &str, assignment: &TopicAssignment) -> Vec<String> {
-        let known = image.topic(name).filter(|topic| topic.id == assignment.topic_id.unwrap_or_default());
+        let known = image.topic(name).filter(|topic| assignment.topic_id.is_none_or(|id| id == topic.id));
         let unknown =
             |partition: &i32| known.and_then(|topic| topic.partition(*partition)).is_none_or(|p| p.state.is_none());
         let one_shot = matches!(self.watches, Watches::OneShot { .. });
@@ -318,8 +322,10 @@ fn understand(path: &str, value: Option<(Bytes, Stat)>) -> Result<Option<Change>
             Some(Change::Broker(id.0, broker))
         }
         BrokersPath::Topic(name) => {
-            let read =
-                |(data, stat): (Bytes, Stat)| Ok::<_, ZkError>((TopicAssignment::parse(path, &data)?, stat.version));
+            let read = |(data, stat): (Bytes, Stat)| {
+                let assignment = TopicAssignment::parse(path, &data)?;
+                Ok::<_, ZkError>(TopicRead { assignment, zk_version: stat.version, czxid: stat.czxid })
+            };
             Some(Change::Topic(name.into(), value.map(read).transpose()?))
         }
         BrokersPath::PartitionState(name, partition) => {

@@ -23,6 +23,8 @@ pub struct Image {
     pub topic_ids: HashMap<Uuid, Arc<str>>,
     /// Topics that are to be deleted (`/admin/delete_topics`).
     pub deletions: BTreeSet<Arc<str>>,
+    /// Topics whose deletion was asked for and which are gone, until they are made again.
+    pub deleted: BTreeSet<Arc<str>>,
     /// Overrides of `/config/topics`, also of topics that are not there (yet).
     pub topic_overrides: BTreeMap<Arc<str>, Arc<BTreeMap<String, String>>>,
     /// Whether `/admin/preferred_replica_election` is there.
@@ -72,6 +74,8 @@ pub struct Topic {
     pub assignment: TopicAssignment,
     /// Version of its znode, for conditional writes.
     pub zk_version: i32,
+    /// When its znode was created: another topic of the same name has another one.
+    pub czxid: i64,
     /// Its partitions, by rising number.
     pub partitions: Vec<Partition>,
     /// Its own settings.

@@ -5,7 +5,7 @@ use protocol::types::Uuid;
 
 use super::*;
 use crate::config::Settings;
-use crate::metadata::{Change, LiveBroker};
+use crate::metadata::{Change, LiveBroker, TopicRead};
 
 const RULES: Rules = Rules { controller_epoch: 7, delete_topics: true };
 
@@ -22,7 +22,7 @@ fn image(live: &[i32], replicas: &[i32], state: Option<(i32, &[i32])>) -> Image 
         partitions: BTreeMap::from([(0, replicas.to_vec())]),
         ..Default::default()
     };
-    apply(Change::Topic("t".into(), Some((assignment, 0))));
+    apply(Change::Topic("t".into(), Some(TopicRead { assignment, zk_version: 0, czxid: 1 })));
     if let Some((leader, isr)) = state {
         let znode =
             StateZnode { leader, leader_epoch: 3, isr: isr.to_vec(), controller_epoch: 1, ..Default::default() };
@@ -73,7 +73,7 @@ fn an_unclean_leader_needs_leave() {
 fn topics_of_old_tools_get_ids_and_deletions_are_carried_out() {
     let mut old = image(&[1], &[1], Some((1, &[1])));
     let assignment = TopicAssignment { partitions: BTreeMap::from([(0, vec![1])]), ..Default::default() };
-    old.apply(Change::Topic("t".into(), Some((assignment, 1))), &Settings::default());
+    old.apply(Change::Topic("t".into(), Some(TopicRead { assignment, zk_version: 1, czxid: 1 })), &Settings::default());
     let named = plan(&old, RULES);
     assert_eq!(named.first(), Some(&Action::NameTopic { topic: "t".into() }));
     let mut doomed = image(&[1], &[1], None);
