@@ -8,7 +8,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from harness import PROGRAM, PYTHON, Checks, Failed, Workspace, expect, free_port, run, wait_port
+from harness import PROGRAM, PYTHON, Checks, Failed, Workspace, expect, free_port, run
 
 import confluent_kafka
 import confluent_kafka.admin
@@ -26,7 +26,7 @@ class Server:
         self.address = f"127.0.0.1:{self.port}"
         data = str(workspace.path / "data")
         self.process = workspace.start([PROGRAM, "serve", "--keeper-port", str(self.zookeeper), "--port", str(self.port), "--data-dir", data])
-        wait_port(self.port, process=self.process)
+        self.process.wait_line(r"started")
 
     def create(self, topic, partitions=1, **config):
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.address})

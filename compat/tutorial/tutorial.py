@@ -42,6 +42,15 @@ def start_broker(workspace, zookeeper, port, tool=ours):
     return broker
 
 
+def wait_registered(zookeeper):
+    """Apache's broker takes connections before it is in ZooKeeper."""
+    deadline = time.monotonic() + 30
+    while run(ours("zookeeper-shell", f"localhost:{zookeeper}", "get", "/brokers/ids/0"))[0] != 0:
+        if time.monotonic() > deadline:
+            raise Failed("Apache's broker is not registered after 30 s")
+        time.sleep(0.2)
+
+
 def create_and_list(tool, zookeeper, workspace):
     create = tool("kafka-topics", "--create", "--zookeeper", f"localhost:{zookeeper}", "--replication-factor", "1", "--partitions", "1",
                   "--topic", TOPIC)
@@ -125,7 +134,7 @@ def one_process():
     with Workspace("one") as workspace:
         zookeeper, port = free_port(), free_port()
         server = workspace.start([PROGRAM, "serve", "--keeper-port", str(zookeeper), "--port", str(port), "--data-dir", str(workspace.path / "data")])
-        wait_port(port, process=server)
+        server.wait_line(r"started")
         flow(ours, zookeeper, port, workspace, python_job())
         stop_cleanly(server)
 
@@ -164,6 +173,7 @@ def our_tools_on_apaches_servers():
         zookeeper, port = free_port(), free_port()
         apache.start_zookeeper34(workspace, zookeeper)
         apache.start_broker(workspace, f"127.0.0.1:{zookeeper}", port)
+        wait_registered(zookeeper)
         flow(ours, zookeeper, port, workspace, python_job())
         segment = workspace.path / "apache-logs-0" / f"{TOPIC}-0" / "00000000000000000000.log"
         code, out, err = run(ours("kafka-dump-log", "--files", str(segment), "--print-data-log"))
@@ -187,6 +197,7 @@ def apaches_broker_on_our_keeper():
         zookeeper, port = free_port(), free_port()
         start_keeper(workspace, zookeeper)
         apache.start_broker(workspace, f"127.0.0.1:{zookeeper}", port)
+        wait_registered(zookeeper)
         flow(apache.tool, zookeeper, port, workspace, python_job())
 
 
