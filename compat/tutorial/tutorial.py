@@ -58,9 +58,13 @@ def create_and_list(tool, zookeeper, workspace):
     expect((code, out), (0, f'Created topic "{TOPIC}".\n'), f"the answer to --create (stderr {err!r})")
     code, out, err = run(tool("kafka-topics", "--list", "--zookeeper", f"localhost:{zookeeper}"), cwd=workspace.path)
     expect((code, out), (0, f"{TOPIC}\n"), f"the answer to --list (stderr {err!r})")
-    code, out, err = run(tool("kafka-topics", "--describe", "--zookeeper", f"localhost:{zookeeper}", "--topic", TOPIC), cwd=workspace.path)
+    describe = tool("kafka-topics", "--describe", "--zookeeper", f"localhost:{zookeeper}", "--topic", TOPIC)
     rows = f"Topic:{TOPIC}\tPartitionCount:1\tReplicationFactor:1\tConfigs:\n\tTopic: {TOPIC}\tPartition: 0\tLeader: 0\tReplicas: 0\tIsr: 0\n"
-    expect((code, out), (0, rows), f"the answer to --describe (stderr {err!r})")
+    # The controller gives a new topic its leader when it hears of it; a tool of old does not wait for that.
+    deadline = time.monotonic() + 10
+    while (seen := run(describe, cwd=workspace.path)) != (0, rows, "") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    expect(seen[:2], (0, rows), f"the answer to --describe (stderr {seen[2]!r})")
 
 
 def produce_and_consume(tool, zookeeper, broker, workspace):
