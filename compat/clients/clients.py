@@ -234,7 +234,7 @@ def kafka_python_round_trip(server):
     consumer.commit()
     consumer.close()
     admin = kafka.admin.KafkaAdminClient(bootstrap_servers=server.address)
-    offsets = admin.list_consumer_group_offsets("kafka-python-readers")
+    offsets = admin.list_group_offsets({"kafka-python-readers": None})["kafka-python-readers"]
     admin.close()
     expect(sum(offset.offset for offset in offsets.values()), 300, "committed offsets")
 
