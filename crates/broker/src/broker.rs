@@ -94,6 +94,10 @@ impl Broker {
             warn!("{warning}");
         }
         let listeners = bind(&config.listeners.bind).await?;
+        warn_of_open_listeners(&listeners);
+        for dir in &config.log_dirs {
+            info!(dir = %std::path::absolute(dir).unwrap_or_else(|_| dir.clone()).display(), "log directory");
+        }
         let control = ControlThread::start()?;
         let begun =
             Start { config: Arc::new(config), clock: Clock::real(), random: Random::real(), disk: Disk::real() };
@@ -402,6 +406,21 @@ impl Start {
         {
             warn!("the cluster has no controller yet");
         }
+    }
+}
+
+/// Whoever reaches a listener without authentication may do anything, so one that others can reach is worth a line.
+fn warn_of_open_listeners(listeners: &[BoundListener]) {
+    let open: Vec<String> = listeners
+        .iter()
+        .filter(|listener| !listener.address.ip().is_loopback())
+        .map(|listener| listener.address.to_string())
+        .collect();
+    if !open.is_empty() {
+        warn!(
+            "listening on {} without authentication: everybody who can reach it can read, write and delete; bind 127.0.0.1 to keep it local",
+            open.join(", ")
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use client::zookeeper::paths::{self, BrokersPath};
 use client::zookeeper::znodes::{
     BrokerRegistration, Controller, EntityConfig, PartitionState as StateZnode, TopicAssignment,
 };
-use client::zookeeper::{AddWatchMode, EventType, PersistentWatch, Session, Stat, WatchNotice, ZkError};
+use client::zookeeper::{AddWatchMode, EventType, PersistentWatch, Session, SessionState, Stat, WatchNotice, ZkError};
 use protocol::zookeeper::path::join;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -109,8 +109,15 @@ impl Feed {
             Watches::OneShot { armed, firing, .. } => {
                 let mut changed = BTreeSet::new();
                 let mut fired = Vec::new();
-                if firing.recv_many(&mut fired, NOTICES_AT_ONCE).await == 0 {
-                    return Ok(News::Missed);
+                tokio::select! {
+                    biased;
+                    // One-shot watches end with their session, but say nothing of it here.
+                    over = session_over(&self.session) => return Err(over),
+                    count = firing.recv_many(&mut fired, NOTICES_AT_ONCE) => {
+                        if count == 0 {
+                            return Ok(News::Missed);
+                        }
+                    }
                 }
                 let mut deletions = BTreeSet::new();
                 for path in fired {
@@ -233,6 +240,16 @@ impl Feed {
             }
         }
         Ok(values)
+    }
+}
+
+/// Waits until the session is over.
+async fn session_over(session: &Session) -> ZkError {
+    let mut status = session.status();
+    match status.wait_for(|status| status.state.is_terminal()).await.map(|status| status.state) {
+        Ok(SessionState::Expired) => ZkError::SessionExpired,
+        Ok(SessionState::AuthFailed) => ZkError::AuthFailed,
+        _ => ZkError::Closed,
     }
 }
 
