@@ -227,12 +227,19 @@ impl Start {
         let joined = control.run(async move { step.join().await }).await?;
         let Joined { session, cluster_id, id, previous, feed, image } = joined;
         let (logs, report) = self.open_logs(id, &cluster_id, &image).await?;
+        let zookeeper = ZooKeeper::new(session.clone());
         let (requests, requested) = StateRequests::new();
-        let replicas =
-            Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, report.clean, requests, self.clock));
+        let replicas = Arc::new(ReplicaManager::new(
+            id,
+            logs.clone(),
+            &self.config,
+            report.clean,
+            requests,
+            zookeeper.clone(),
+            self.clock,
+        ));
         note_session(&logs, session.session_id());
 
-        let zookeeper = ZooKeeper::new(session.clone());
         let office = Office::default();
         control.runtime.spawn(write_states(replicas.clone(), zookeeper.clone(), requested));
         let (publisher, metadata) = MetadataCache::new();

@@ -43,6 +43,14 @@ impl ZooKeeper {
         self.session.read().clone()
     }
 
+    /// Whether this broker may still act on what the tree said last: ZooKeeper was heard within a session timeout. Past it the session may have expired without our
+    /// knowing, and another broker may lead.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        let session = self.session.read();
+        session.since_last_byte() <= session.timeout()
+    }
+
     fn replace(&self, session: Session) {
         *self.session.write() = session;
     }

@@ -27,6 +27,7 @@ use storage::{LogConfig, LogManager, StorageError, TimestampType};
 use tracing::{error, info, warn};
 
 use crate::config::{BrokerConfig, FlushBeforeAck, TopicConfig};
+use crate::control::ZooKeeper;
 use crate::metadata::{Image, Topic};
 
 pub use partition::HostedPartition;
@@ -43,6 +44,7 @@ pub struct ReplicaManager {
     rules: Rules,
     producer_id_expiration_ms: i64,
     requests: StateRequests,
+    zookeeper: ZooKeeper,
     /// Logs that were not closed in good order.
     unclean: HashSet<TopicPartition>,
     hosted: RwLock<HashMap<Arc<str>, HostedTopic>>,
@@ -60,6 +62,7 @@ impl ReplicaManager {
         config: &BrokerConfig,
         clean: bool,
         requests: StateRequests,
+        zookeeper: ZooKeeper,
         clock: Clock,
     ) -> ReplicaManager {
         let unclean =
@@ -75,6 +78,7 @@ impl ReplicaManager {
             rules: Rules { id, replica_lag_time_ms_max: config.replica_lag_time_max_ms, flush_before_ack, clock },
             producer_id_expiration_ms: config.producer_id_expiration_ms,
             requests,
+            zookeeper,
             unclean,
             hosted: RwLock::default(),
             failed: RwLock::default(),
@@ -217,9 +221,17 @@ impl ReplicaManager {
                 log.update_config(config);
                 let clean = !self.unclean.contains(&partition);
                 let config = topic.config.clone();
-                let requests = self.requests.clone();
-                let hosted =
-                    HostedPartition::new(partition.clone(), topic.id, log, config, self.rules, clean, requests);
+                let (requests, zookeeper) = (self.requests.clone(), self.zookeeper.clone());
+                let hosted = HostedPartition::new(
+                    partition.clone(),
+                    topic.id,
+                    log,
+                    config,
+                    self.rules,
+                    clean,
+                    requests,
+                    zookeeper,
+                );
                 let hosted = Arc::new(hosted);
                 self.failed.write().remove(&partition);
                 self.hosted.write().entry(topic.name.clone()).or_default().insert(number, hosted.clone());

@@ -20,6 +20,7 @@ use tracing::{error, info};
 use super::purgatory::{Ticket, Waiters};
 use super::states::{StateRequest, StateRequests};
 use crate::config::TopicConfig;
+use crate::control::ZooKeeper;
 use crate::metadata::PartitionState;
 
 /// One partition held here.
@@ -35,6 +36,7 @@ pub struct HostedPartition {
     /// Appends share it; a change of leadership waits for them and holds it alone.
     leadership: RwLock<()>,
     requests: StateRequests,
+    zookeeper: ZooKeeper,
     /// Who waits for the high watermark to rise.
     pub committed: Waiters,
     /// Followers that wait for records.
@@ -75,6 +77,7 @@ pub enum AppendRefused {
 impl HostedPartition {
     /// A partition that leads and follows nobody yet. `clean` says whether its log was closed in good order.
     #[must_use]
+    #[allow(clippy::too_many_arguments, reason = "made in one place, of what that place has")]
     pub fn new(
         partition: TopicPartition,
         topic_id: Uuid,
@@ -83,6 +86,7 @@ impl HostedPartition {
         rules: Rules,
         clean: bool,
         requests: StateRequests,
+        zookeeper: ZooKeeper,
     ) -> HostedPartition {
         let opened = OpenedLog {
             log_end: log.log_end_offset(),
@@ -101,6 +105,7 @@ impl HostedPartition {
             state: Mutex::new(None),
             leadership: RwLock::new(()),
             requests,
+            zookeeper,
             committed: Waiters::default(),
             appended: Waiters::default(),
         }
@@ -298,8 +303,14 @@ impl HostedPartition {
         let bytes = batches.len();
         let (info, epoch, effects) = {
             let _lasts = self.leadership.read();
-            let allowed = self.replica.lock().check_append(acks == -1);
+            let (allowed, is_deaf) = {
+                let replica = self.replica.lock();
+                (replica.check_append(acks == -1), self.is_deaf(&replica))
+            };
             let epoch = allowed.map_err(|refused| AppendRefused::Code(refused.error_code()))?;
+            if is_deaf {
+                return Err(AppendRefused::Code(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+            }
             let info = self.log.append_as_leader(batches, epoch, options).map_err(AppendRefused::Log)?;
             if info.duplicate {
                 return Ok(Appended { info, epoch });
@@ -347,11 +358,19 @@ impl HostedPartition {
         Ok(())
     }
 
+    /// Whether another broker may lead by now without our knowing. Of a partition with one replica nobody else can.
+    fn is_deaf(&self, replica: &Partition) -> bool {
+        replica.assignment().len() > 1 && !self.zookeeper.is_heard()
+    }
+
     fn ack_state(&self, appended: &Appended) -> AckState {
         let durable = self.log.durable_offset();
         let mut replica = self.replica.lock();
         // Whoever waits for acks asks by itself, so nobody needs calling.
         let _ = replica.on_flushed(durable);
+        if self.is_deaf(&replica) {
+            return AckState::NotLeader;
+        }
         replica.ack_state(appended.epoch, appended.info.last_offset.plus(1))
     }
 
