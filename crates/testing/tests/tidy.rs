@@ -50,7 +50,8 @@ fn the_root_holds_only_what_the_readme_names() {
     for entry in fs::read_dir(house::root()).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_made_by_tools = name.starts_with('.')
-            || ["target", "data", "Cargo.lock", "clippy.toml", "rustfmt.toml"].contains(&name.as_str());
+            || ["README.md", "target", "data", "dist", "Cargo.lock", "clippy.toml", "rustfmt.toml"]
+                .contains(&name.as_str());
         assert!(
             is_made_by_tools || readme.contains(&name),
             "{name} stands in the root and the README does not say why"
