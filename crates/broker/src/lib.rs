@@ -11,6 +11,7 @@
 //! - [`replica_manager`]: the partitions held here
 //! - [`group_coordinator`]: consumer groups and their offsets
 //! - [`fetch_sessions`], [`producer_ids`]: what is remembered for consumers and producers
+//! - [`housekeeping`]: the work of time
 //! - [`control`]: the task that keeps the image current; [`controller`]: electing leaders; [`registration`]: joining the cluster
 
 pub mod broker;
@@ -21,6 +22,7 @@ pub mod error;
 pub mod fetch_sessions;
 pub mod group_coordinator;
 pub mod handlers;
+pub mod housekeeping;
 pub mod metadata;
 pub mod network;
 pub mod producer_ids;
