@@ -5,9 +5,11 @@ They are fetched once into the test set-up folder and never committed. Needs Jav
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import harness
@@ -83,10 +85,26 @@ def start_zookeeper38(workspace, port):
     config = workspace.path / "zk38.cfg"
     config.write_text(f"tickTime=2000\ndataDir={workspace.path}/zk38\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n"
                       "4lw.commands.whitelist=*\nadmin.enableServer=false\n")
-    process = workspace.start(["java", "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", ":".join(ZOOKEEPER_JARS),
+    process = workspace.start(["java", "-Xmx256m", "-Dzookeeper.extendedTypesEnabled=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", ":".join(ZOOKEEPER_JARS),
                                "org.apache.zookeeper.server.quorum.QuorumPeerMain", config])
-    harness.wait_port(port, process=process)
+    wait_serving(port, process)
     return process
+
+
+def wait_serving(port, process):
+    """ZooKeeper takes connections before it serves them; `srvr` tells."""
+    harness.wait_port(port, process=process)
+    deadline = time.monotonic() + harness.WAIT_S
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 2) as connection:
+                connection.sendall(b"srvr")
+                if b"Mode:" in connection.recv(4096):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise harness.Failed(f"ZooKeeper on {port} does not serve\n{process.tail()}")
 
 
 def start_broker(workspace, zookeeper, port, broker_id=0):
