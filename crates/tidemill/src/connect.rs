@@ -4,7 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use client::kafka::{ClientConfig, ClientError, Cluster};
-use client::zookeeper::{Session, ZkError};
+use client::zookeeper::znodes::BrokerRegistration;
+use client::zookeeper::{Session, ZkError, paths};
 use client::zookeeper_consumer::ConsumerError;
 use runtime::Clock;
 
@@ -47,7 +48,54 @@ pub fn client_config(servers: &str, command_config: Option<&str>) -> Result<Clie
 
 /// A cluster that has answered.
 pub async fn kafka(servers: &str, command_config: Option<&str>) -> Result<Cluster, Failure> {
-    let cluster = Cluster::new(client_config(servers, command_config)?, Clock::real());
+    kafka_within(servers, command_config, None).await
+}
+
+/// [`kafka`], each call of which takes at most `timeout_ms`.
+pub async fn kafka_within(
+    servers: &str,
+    command_config: Option<&str>,
+    timeout_ms: Option<u64>,
+) -> Result<Cluster, Failure> {
+    let mut config = client_config(servers, command_config)?;
+    if let Some(timeout_ms) = timeout_ms {
+        config.set("default.api.timeout.ms", &timeout_ms.to_string())?;
+    }
+    opened(config).await
+}
+
+/// The cluster whose brokers are registered in ZooKeeper.
+pub async fn kafka_of(session: &Session) -> Result<Cluster, Failure> {
+    let ids = match session.get_children(paths::BROKER_IDS).await {
+        Ok(ids) => ids,
+        Err(error) if error.is_no_node() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let znodes: Vec<String> = ids.iter().map(|id| format!("{}/{id}", paths::BROKER_IDS)).collect();
+    let (mut servers, mut oldest) = (Vec::new(), i32::MAX);
+    for (path, data) in znodes.iter().zip(session.read_many(&znodes).await?) {
+        let Some((data, _)) = data else { continue };
+        let registration = BrokerRegistration::parse(path, &data)?;
+        if let Some(endpoint) = registration.plaintext() {
+            servers.push(format!("{}:{}", endpoint.host, endpoint.port));
+            oldest = oldest.min(registration.version);
+        }
+    }
+    if servers.is_empty() {
+        return Err(Failure::new(format!("{} brokers registered under {}", ids.len(), paths::BROKER_IDS))
+            .cause("none of them can be asked where partitions end")
+            .help("bin/kafka-server-start.sh config/server.properties"));
+    }
+    let mut config = client_config(&servers.join(","), None)?;
+    // A registration tells a broker's age; one of 0.8 or 0.9 would leave the question for its versions without an answer.
+    if oldest <= 2 {
+        config.api_version_request = false;
+    }
+    opened(config).await
+}
+
+async fn opened(config: ClientConfig) -> Result<Cluster, Failure> {
+    let cluster = Cluster::new(config, Clock::real());
     // A refused connection is told at once: nobody waits a minute to learn that a port is wrong.
     cluster.any_connection().await?;
     cluster.refresh_brokers().await?;

@@ -11,16 +11,22 @@
 //! - [`layout`]: a folder shaped like the unpacked tarball
 //! - [`options`]: what the tools' command lines have in common
 
+mod broker_api_versions;
+mod configs;
 mod connect;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
+mod consumer_offset_checker;
 mod demo;
 mod dump_log;
 mod failure;
+mod get_offsets;
 mod interrupt;
 mod layout;
 mod options;
 mod properties;
+mod run_class;
 mod server;
 mod spark_submit;
 mod tools;

@@ -9,7 +9,8 @@ use client::kafka::ClientError;
 
 use crate::failure::Failure;
 use crate::{
-    console_consumer, console_producer, demo, dump_log, layout, server, spark_submit, topics, zookeeper_shell,
+    broker_api_versions, configs, console_consumer, console_producer, consumer_groups, consumer_offset_checker, demo,
+    dump_log, get_offsets, layout, run_class, server, spark_submit, topics, zookeeper_shell,
 };
 
 /// One command of the program.
@@ -36,6 +37,20 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "kafka-topics", about: "create, list, describe, alter and delete topics", run: topics::run },
     Tool { name: "kafka-console-producer", about: "lines of stdin become records", run: console_producer::run },
     Tool { name: "kafka-console-consumer", about: "records become lines of stdout", run: console_consumer::run },
+    Tool { name: "kafka-get-offsets", about: "where partitions begin and end", run: get_offsets::run },
+    Tool {
+        name: "kafka-consumer-groups",
+        about: "groups: how far they have read, and changing that",
+        run: consumer_groups::run,
+    },
+    Tool {
+        name: "kafka-consumer-offset-checker",
+        about: "how far a group in ZooKeeper has read",
+        run: consumer_offset_checker::run,
+    },
+    Tool { name: "kafka-configs", about: "settings of topics and brokers", run: configs::run },
+    Tool { name: "kafka-broker-api-versions", about: "what brokers understand", run: broker_api_versions::run },
+    Tool { name: "kafka-run-class", about: "a tool by the name of its Java class", run: run_class::run },
     Tool { name: "kafka-dump-log", about: "what a segment or index holds", run: dump_log::run },
     Tool { name: "zookeeper-shell", about: "look at a ZooKeeper tree and change it", run: zookeeper_shell::run },
     Tool { name: "kafka-server-start", about: "the broker", run: server::broker::start },

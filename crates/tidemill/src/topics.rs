@@ -6,8 +6,10 @@
 //! - [`assignment`]: which brokers hold which partition
 //! - [`names`]: which names a topic may have
 //! - [`zookeeper`]: the form of 0.9
+//! - [`bootstrap`]: the form of 3.9
 
 mod assignment;
+mod bootstrap;
 mod names;
 mod zookeeper;
 
@@ -128,10 +130,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
                 .help("kafka-topics.sh --list --bootstrap-server localhost:9092"));
         }
         (Some(hosts), None) => connect::block_on(zookeeper::run(&options, &hosts)),
-        (None, Some(_)) => {
-            return Err(Failure::new("--bootstrap-server is not served yet")
-                .help("kafka-topics.sh --zookeeper localhost:2181 ..."));
-        }
+        (None, Some(servers)) => connect::block_on(bootstrap::run(&options, &servers)),
     };
     done.map_err(|failure| failure.behind("Error while executing topic command : "))
 }

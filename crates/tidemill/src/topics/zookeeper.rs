@@ -7,8 +7,8 @@ use client::zookeeper::{CreateMode, Session, paths};
 use runtime::Random;
 
 use super::{Options, assignment, chosen, id_list, names, parse_configs};
-use crate::connect;
 use crate::failure::Failure;
+use crate::{connect, tools};
 
 /// Runs the one action of the options.
 pub async fn run(options: &Options, hosts: &str) -> Result<(), Failure> {
@@ -94,7 +94,7 @@ async fn describe(session: &Session, options: &Options) -> Result<(), Failure> {
     let topics = chosen(options, all.clone())?;
     if let (Some(topic), true) = (&options.topic, topics.is_empty()) {
         // 0.9 says nothing here; a note on stderr breaks no script.
-        eprintln!("note: topic {topic} does not exist{}", did_you_mean(topic, &all));
+        eprintln!("note: topic {topic} does not exist{}", tools::did_you_mean(topic, all.iter().map(String::as_str)));
     }
     let live = brokers(session).await?;
     let only_some = options.under_replicated_partitions || options.unavailable_partitions;
@@ -234,18 +234,10 @@ async fn existing(session: &Session, options: &Options, hosts: &str) -> Result<V
     }
     let name = options.topic.as_deref().unwrap_or_default();
     let failure = Failure::verbatim(format!("Topic {name} does not exist on ZK path {hosts}"));
-    Err(match did_you_mean(name, &all) {
+    Err(match tools::did_you_mean(name, all.iter().map(String::as_str)) {
         hint if hint.is_empty() => failure,
         hint => failure.cause(hint.trim_start_matches("; ")),
     })
-}
-
-/// `; did you mean X?` where a topic's name is close.
-fn did_you_mean(name: &str, all: &[String]) -> String {
-    let nearest = all.iter().map(|other| (crate::tools::distance(name, other), other)).min();
-    nearest
-        .filter(|(distance, _)| *distance <= 3)
-        .map_or(String::new(), |(_, other)| format!("; did you mean {other}?"))
 }
 
 /// Names of a node's children; none where the node is not there.
