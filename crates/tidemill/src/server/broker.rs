@@ -5,7 +5,7 @@ use std::path::Path;
 use broker::{Broker, BrokerConfig, BrokerError};
 use runtime::Clock;
 
-use super::keeper::absolute;
+use super::keeper::{absolute, say_how_to_stop};
 use super::signals::StopSignals;
 use super::{daemon, logging};
 use crate::failure::Failure;
@@ -37,7 +37,7 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
             broker = Broker::start(config.clone()) => broker?,
         };
         announce(&broker, &config, started);
-        eprintln!("keep this window open (Ctrl-C stops it)");
+        say_how_to_stop();
         signals.first().await;
         signals.second_ends_at_once();
         broker.shutdown().await;
@@ -77,8 +77,11 @@ pub fn announce(broker: &Broker, config: &BrokerConfig, started: runtime::clock:
     );
 }
 
+/// Settings that win over the file.
+type Overrides = Vec<(String, String)>;
+
 /// The file and the `--override` pairs.
-fn understand(words: &[String]) -> Result<(&str, Vec<(String, String)>), Failure> {
+fn understand(words: &[String]) -> Result<(&str, Overrides), Failure> {
     let wrong = || Failure::usage(USAGE).help(format!("kafka-server-start.sh {DEFAULT_FILE}"));
     let (file, mut rest) = match words {
         [file, rest @ ..] if !file.starts_with('-') => (file.as_str(), rest),

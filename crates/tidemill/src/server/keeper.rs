@@ -1,5 +1,6 @@
 //! The keeper as a process of its own: `zookeeper-server-start [-daemon] zookeeper.properties`.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use keeper::{Keeper, KeeperConfig, KeeperError};
@@ -40,7 +41,7 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
             env!("CARGO_PKG_VERSION"),
             took.as_millis()
         );
-        eprintln!("keep this window open (Ctrl-C stops it)");
+        say_how_to_stop();
         tokio::select! {
             biased;
             () = signals.first() => signals.second_ends_at_once(),
@@ -55,6 +56,13 @@ pub fn stop(words: &[String]) -> Result<(), Failure> {
     let file = words.first().map_or(DEFAULT_FILE, String::as_str);
     let config = KeeperConfig::from_properties(Path::new(file))?;
     daemon::stop("zookeeper server", &config.data_dir.join(keeper::LOCK_FILE))
+}
+
+/// Tells people at a terminal what closing it would do; a log file needs no such advice.
+pub fn say_how_to_stop() {
+    if std::io::stderr().is_terminal() {
+        eprintln!("keep this window open (Ctrl-C stops it)");
+    }
 }
 
 /// A path as people can find it again, whatever folder they stand in.
