@@ -37,6 +37,10 @@ pub async fn describe(admin: &Admin, options: &Options) -> Result<(), Failure> {
     let mut failed = false;
     for group in groups(admin, options).await? {
         let described = match admin.describe_group(&group).await {
+            // Brokers of 0.9 forget a group with its last member and keep its offsets.
+            Ok(described) if described.state == "Dead" && !admin.list_group_offsets(&group, None).await?.is_empty() => {
+                GroupDescription { state: "Empty".to_owned(), ..described }
+            }
             Ok(described) => described,
             // Brokers of 3.9 know no such group as Dead, later ones by a code.
             Err(error) if error.code() == Some(ErrorCode::GROUP_ID_NOT_FOUND) => {
