@@ -110,11 +110,11 @@ pub fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// `; did you mean X?` where the name is close to another.
+/// `; did you mean X?` where the name is close to another: at most three edits, and at most one for every three letters.
 pub fn did_you_mean<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> String {
     let nearest = all.into_iter().map(|other| (distance(name, other), other)).min();
     nearest
-        .filter(|(distance, _)| (1..=3).contains(distance))
+        .filter(|(distance, _)| (1..=3).contains(distance) && distance * 3 <= name.len())
         .map_or(String::new(), |(_, other)| format!("; did you mean \"{other}\"?"))
 }
 
@@ -146,6 +146,19 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), TOOLS.len());
+    }
+
+    #[test]
+    fn only_near_names_are_proposed() {
+        for (name, other, expected) in [
+            ("wordsendertset", "wordsendertest", true),
+            ("ntt", "nt", true),
+            ("zzz", "nt", false),
+            ("ptyt", "nt", false),
+            ("same", "same", false),
+        ] {
+            assert_eq!(!did_you_mean(name, [other]).is_empty(), expected, "{name} {other}");
+        }
     }
 
     #[test]
