@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::kafka::{ClientError, Cluster, Delivery, Producer};
+use protocol::api::ApiKey;
 use protocol::error::ErrorCode;
 use runtime::Clock;
 use tokio::sync::mpsc;
@@ -36,6 +37,9 @@ const LINE_BYTES_MAX: usize = 1 << 30;
 const ERRORS_TOLD_MAX: u64 = 20;
 /// Wait for the brokers before the first line; without an answer the lines are taken all the same.
 const LOOK_MAX: Duration = Duration::from_secs(3);
+/// Time for a topic that was made a moment ago to reach the broker that is asked, and the pause between two looks.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 /// Wait for the last deliveries at the end: a batch lives no longer than `delivery.timeout.ms`.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
@@ -230,7 +234,7 @@ impl Losses {
     }
 }
 
-/// What was seen of brokers and topic before the first line.
+/// What was seen of brokers and topic before the first line. A broker before Metadata v4 makes a topic because it is asked about it.
 struct FirstSight {
     topic: Arc<str>,
     /// The topic was not there: the first record that finds a place tells that it was made.
@@ -241,17 +245,17 @@ impl FirstSight {
     /// Looks, and says once what is wrong: a broker that is not there, a topic that is not there.
     async fn of(cluster: &Cluster, topic: &Arc<str>) -> FirstSight {
         let mut sight = FirstSight { topic: topic.clone(), was_missing: false };
-        if let Err(error) = cluster.any_connection().await {
-            tools::tell_once(&error);
-            return sight;
-        }
-        let deadline = cluster.clock().now() + LOOK_MAX;
-        let Ok(metadata) = cluster.refresh_topics(&[topic], deadline).await else { return sight };
-        match metadata.topic(topic).map(|found| found.error) {
-            // A broker before Metadata v4 has made it because it was asked about it.
+        let asking_creates = match cluster.any_connection().await {
+            Ok(connection) => connection.versions().highest(ApiKey::Metadata).is_ok_and(|version| version < 4),
+            Err(error) => {
+                tools::tell_once(&error);
+                return sight;
+            }
+        };
+        match sight.look(cluster, asking_creates).await {
             Some(ErrorCode::LEADER_NOT_AVAILABLE) => {
                 eprintln!("WARN Error while fetching metadata : {{{topic}=LEADER_NOT_AVAILABLE}}");
-                sight.was_missing = true;
+                sight.was_missing = asking_creates;
             }
             Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
                 let hint = match cluster.refresh_all().await {
@@ -264,6 +268,21 @@ impl FirstSight {
             _ => {}
         }
         sight
+    }
+
+    /// What the brokers say of the topic. One that was made a moment ago may not have reached the broker that is asked: it is given the time to.
+    async fn look(&self, cluster: &Cluster, asking_creates: bool) -> Option<ErrorCode> {
+        let clock = cluster.clock();
+        let (settled, deadline) = (clock.now() + SETTLE_MAX, clock.now() + LOOK_MAX);
+        loop {
+            let metadata = cluster.refresh_topics(&[&self.topic], deadline).await.ok()?;
+            let code = metadata.topic(&self.topic).map(|found| found.error);
+            let is_open = matches!(code, Some(ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+            if asking_creates || !is_open || clock.now() >= settled {
+                return code;
+            }
+            clock.sleep(SETTLE_PAUSE).await;
+        }
     }
 
     /// A record has found its partition.
