@@ -191,6 +191,7 @@ impl BrokerConfig {
         for (name, value) in overrides {
             settings.set(name.as_ref(), value.as_ref(), Origin::Override)?;
         }
+        warn_of_compaction(&mut settings);
         let zookeeper_connect = settings.string("zookeeper.connect");
         if zookeeper_connect.is_empty() {
             return Err(BrokerError::Config {
@@ -317,6 +318,23 @@ impl GroupConfig {
     }
 }
 
+/// A file written for Kafka starts this broker too, but whoever counts on compaction must know that disks will fill. Not about `__consumer_offsets`, whose policy is its own.
+fn warn_of_compaction(settings: &mut Settings) {
+    let policies = settings.list("log.cleanup.policy");
+    let names = |policy: &str| policies.iter().any(|named| named == policy);
+    if !names("compact") {
+        return;
+    }
+    let what_goes = if names("delete") {
+        "records go by retention alone"
+    } else {
+        "topics without a cleanup.policy of their own keep every record for ever"
+    };
+    let origin = settings.origin("log.cleanup.policy");
+    settings
+        .warn(format!("log.cleanup.policy={} ({origin}): nothing is compacted yet, {what_goes}", policies.join(",")));
+}
+
 fn log_dirs(settings: &Settings) -> Result<Vec<PathBuf>, BrokerError> {
     let key = if settings.is_set("log.dirs") { "log.dirs" } else { "log.dir" };
     let mut dirs: Vec<PathBuf> = settings.list(key).into_iter().map(PathBuf::from).collect();
@@ -374,5 +392,31 @@ mod tests {
         assert_eq!((config.broker_id, config.num_partitions), (Some(0), 3));
         assert_eq!(config.log_dirs, [PathBuf::from("/tmp/kafka-logs")]);
         assert!(config.settings.warnings().is_empty());
+    }
+
+    #[test]
+    fn compaction_as_the_default_is_warned_of_where_it_stands() {
+        fn check(file: &str, overrides: &[(&str, &str)], expected: &[&str]) {
+            let settings = Settings::parse(Path::new("server.properties"), file.as_bytes()).unwrap();
+            let overrides = overrides.iter().copied().chain([("zookeeper.connect", "localhost:2181")]);
+            let config = BrokerConfig::from_settings(settings, overrides).unwrap();
+            assert_eq!(config.settings.warnings(), expected, "{file}");
+        }
+        check("log.cleanup.policy=delete\n", &[], &[]);
+        check(
+            "broker.id=0\nlog.cleanup.policy=compact\n",
+            &[],
+            &[
+                "log.cleanup.policy=compact (server.properties, line 2): nothing is compacted yet, topics without a cleanup.policy of their own keep every record for ever",
+            ],
+        );
+        check(
+            "log.cleanup.policy=compact, delete\n",
+            &[],
+            &[
+                "log.cleanup.policy=compact,delete (server.properties, line 1): nothing is compacted yet, records go by retention alone",
+            ],
+        );
+        check("log.cleanup.policy=compact\n", &[("log.cleanup.policy", "delete")], &[]);
     }
 }

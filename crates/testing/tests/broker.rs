@@ -440,3 +440,33 @@ async fn a_second_broker_of_the_same_id_is_told_why_it_cannot_start() {
     assert!(refused.to_string().starts_with("Socket server failed to bind to 127.0.0.1"), "{refused}");
     servers.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_broker_of_another_make_keeps_this_one_out_and_a_dead_one_does_not() {
+    let servers = Servers::start(&[]).await;
+    let registrations = [
+        r#"{"jmx_port":-1,"timestamp":"1416700000000","host":"seven","version":1,"port":9092}"#,
+        r#"{"features":{},"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://seven:9092"],"jmx_port":-1,"port":9092,"host":"seven","version":5,"timestamp":"1700000000000"}"#,
+    ];
+    let elsewhere = tempfile::tempdir().unwrap();
+    let second = [("broker.id", "1")];
+    for registration in registrations {
+        let foreign = servers.zookeeper().await;
+        foreign.create("/brokers/ids/7", registration, CreateMode::Ephemeral).await.unwrap();
+        let Err(refused) = start_broker(elsewhere.path(), &servers.keeper, &second).await else {
+            panic!("shared a tree with {registration}")
+        };
+        assert!(matches!(refused, BrokerError::ForeignBroker { id: 7, .. }), "{refused}");
+        assert_eq!(
+            refused.to_string(),
+            "broker 7 at seven:9092 is not a Tidemill broker, and this one cannot share a cluster with it"
+        );
+        assert!(refused.help().is_some_and(|help| help.contains("zookeeper.connect=")), "{:?}", refused.help());
+        // Its znode goes with its session.
+        foreign.close().await;
+    }
+    let joined = start_broker(elsewhere.path(), &servers.keeper, &second).await.unwrap();
+    assert_eq!(joined.status().brokers, [0, 1], "the broker that is gone does not matter, and one of ours never did");
+    joined.shutdown().await;
+    servers.stop().await;
+}

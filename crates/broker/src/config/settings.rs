@@ -94,6 +94,10 @@ impl Settings {
         self.warnings.push(format!("unknown configuration {name} ({origin}) has no effect{meant}"));
     }
 
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+
     /// What a person should be told once.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
