@@ -56,9 +56,10 @@ impl fmt::Display for PythonError {
 
 impl std::error::Error for PythonError {}
 
-/// Runs a call into Python as part of a task.
+/// Runs a call into Python as part of a task. Fails where the interpreter is going away.
 pub fn in_python<T>(call: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, TaskError> {
-    Python::attach(|py| call(py).map_err(|error| TaskError::from(PythonError(error))))
+    Python::try_attach(|py| call(py).map_err(|error| TaskError::from(PythonError(error))))
+        .unwrap_or_else(|| Err(TaskError::message("the Python interpreter is ending")))
 }
 
 /// The exception that an error of the engine stands for: the user's own where there is one within, else a RuntimeError with its text.

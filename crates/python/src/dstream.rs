@@ -43,6 +43,22 @@ impl PyStreamingContext {
         py.detach(|| self.0.stop(gracefully));
     }
 
+    /// Begins to stop and waits at most `limit_ms` milliseconds; whether it is stopped. Raises KeyboardInterrupt.
+    fn stop_within(&self, py: Python<'_>, gracefully: bool, limit_ms: u64) -> PyResult<bool> {
+        let mut left = Duration::from_millis(limit_ms);
+        loop {
+            let step = left.min(SIGNAL_POLL);
+            if py.detach(|| self.0.stop_within(gracefully, step)) {
+                return Ok(true);
+            }
+            py.check_signals()?;
+            left -= step;
+            if left.is_zero() {
+                return Ok(false);
+            }
+        }
+    }
+
     fn is_stopped(&self) -> bool {
         self.0.state() == StreamingContextState::Stopped
     }

@@ -15,7 +15,8 @@ impl PythonListener {
     }
 
     fn tell(&self, event: &str, values: impl FnOnce(Python<'_>) -> PyResult<Bound<'_, PyDict>>) {
-        Python::attach(|py| {
+        // Where the interpreter is going away nobody is left to be told.
+        let _ = Python::try_attach(|py| {
             let told = values(py).and_then(|values| self.0.bind(py).call1((event, values)));
             if let Err(error) = told {
                 // A listener's mistake is shown and does not stop the batches.

@@ -50,6 +50,11 @@ impl PyContext {
         made.map(PyRdd).map_err(|error| explain(py, error))
     }
 
+    /// Cancels the jobs under way: none of their waiting tasks starts.
+    fn cancel_all_jobs(&self) {
+        self.0.cancel_all_jobs();
+    }
+
     /// Refuses further jobs and cancels those under way.
     fn stop(&self, py: Python<'_>) {
         py.detach(|| self.0.stop());

@@ -246,6 +246,7 @@ impl StreamingContext {
             if life.state == StreamingContextState::Initialized {
                 life.state = StreamingContextState::Stopped;
                 self.0.graph.clear();
+                self.0.life_changed.notify_all();
                 self.0.waiter.stopped();
                 return;
             }
@@ -268,6 +269,22 @@ impl StreamingContext {
         } else {
             self.stop_now(gracefully);
         }
+    }
+
+    /// The same in a thread of its own, waited for at most `limit`; whether the context is stopped. Calling it again waits on.
+    pub fn stop_within(&self, gracefully: bool, limit: Duration) -> bool {
+        let life = self.0.life.lock();
+        let under_way = life.stopping || life.state == StreamingContextState::Stopped;
+        drop(life);
+        if !under_way {
+            let context = self.clone();
+            if let Err(error) = runtime::thread("stop", move || context.stop(gracefully)) {
+                self.0.waiter.report(StreamingError::Thread(Arc::new(error)));
+            }
+        }
+        let mut life = self.0.life.lock();
+        let running = |life: &mut Life| life.state != StreamingContextState::Stopped;
+        !self.0.life_changed.wait_while_for(&mut life, running, limit).timed_out()
     }
 
     fn stop_now(&self, gracefully: bool) {

@@ -65,6 +65,8 @@ pub struct Input {
     pub num_records: u64,
     /// For people; may stay empty.
     pub description: String,
+    /// Listeners hear nothing of this input: so it is with queues in Spark.
+    pub untold: bool,
 }
 
 /// A source whose element type is not known.
@@ -112,8 +114,10 @@ impl StreamingContext {
             let mut input = Input::default();
             let inner = stream.context().inner();
             let rdd = computing.compute(&inner.spark, time, &mut input)?;
-            let Input { num_records, description } = input;
-            inner.report_input(time, StreamInputInfo { input_stream_id: stream.id(), num_records, description });
+            let Input { num_records, description, untold } = input;
+            if !untold {
+                inner.report_input(time, StreamInputInfo { input_stream_id: stream.id(), num_records, description });
+            }
             Ok(rdd)
         });
         if self.check_open() {

@@ -40,7 +40,8 @@ impl<T: Data> InputSource<T> for QueueSource<T> {
         "queue stream".to_owned()
     }
 
-    fn compute(&self, spark: &SparkContext, _time: Time, _input: &mut Input) -> Generated<T> {
+    fn compute(&self, spark: &SparkContext, _time: Time, input: &mut Input) -> Generated<T> {
+        input.untold = true;
         let mut queue = self.queue.0.lock();
         let take = if self.one_at_a_time { queue.len().min(1) } else { queue.len() };
         let rdds: Vec<Rdd<T>> = queue.drain(..take).collect();

@@ -11,6 +11,7 @@ import time
 
 from tidemill._native import native
 
+from pyspark import ending
 from pyspark.accumulators import (COMPLEX_ACCUMULATOR_PARAM, FLOAT_ACCUMULATOR_PARAM, INT_ACCUMULATOR_PARAM, Accumulator)
 from pyspark.broadcast import Broadcast
 from pyspark.conf import SparkConf
@@ -64,6 +65,7 @@ class SparkContext:
             for path in pyFiles or []:
                 self.addPyFile(path)
             SparkContext._active_spark_context = self
+            ending.install()
 
     @classmethod
     def getOrCreate(cls, conf=None):
@@ -128,6 +130,7 @@ class SparkContext:
 
     def setCheckpointDir(self, dirName):
         self._checkpoint_directory = _local(dirName)
+        os.makedirs(self._checkpoint_directory, exist_ok=True)
 
     def setLocalProperty(self, key, value):
         """Properties of a job group mean nothing without a scheduler to read them."""
@@ -197,8 +200,38 @@ class SparkContext:
     def runJob(self, rdd, partitionFunc, partitions=None, allowLocal=False):
         """Runs a function on partitions of an RDD and gives its items in order. An exception of the function is raised here as it is."""
         partitions = range(rdd.getNumPartitions()) if partitions is None else partitions
-        blocks = rdd.mapPartitions(partitionFunc)._jrdd.run(list(partitions))
+        jrdd = rdd.mapPartitions(partitionFunc)._jrdd
+        if threading.current_thread() is threading.main_thread():
+            blocks = self._run_watching_for_signals(lambda: jrdd.run(list(partitions)))
+        else:
+            blocks = jrdd.run(list(partitions))
         return [item for block in blocks for item in block]
+
+    def cancelAllJobs(self):
+        """Jobs under way fail; no waiting task of theirs starts."""
+        self._native.cancel_all_jobs()
+
+    def _run_watching_for_signals(self, job):
+        """Runs a job in another thread, because the main one is where Python's signal handlers run: Ctrl-C ends the job."""
+        results, errors = [], []
+
+        def run():
+            try:
+                results.append(job())
+            except BaseException as error:  # it is the caller's
+                errors.append(error)
+
+        thread = threading.Thread(target=run, name="job", daemon=True)
+        thread.start()
+        try:
+            thread.join()
+        except BaseException:
+            if self._native is not None:
+                self.cancelAllJobs()
+            raise
+        if errors:
+            raise errors.pop()
+        return results.pop()
 
     # Shared values
 

@@ -13,6 +13,10 @@ from tidemill._native import native
 __all__ = ["StreamingContext"]
 
 
+# How long one look lasts whether the engine has stopped. The engine itself limits a stop without grace.
+STOP_LOOK_MS = 1000
+
+
 class StreamingContext:
     """Runs DStreams, a batch every `batchDuration` seconds. At most one is active in a process."""
 
@@ -23,7 +27,7 @@ class StreamingContext:
         if batchDuration is None:
             raise ValueError("the batch interval is missing: StreamingContext(sc, 1)")
         self._sc = sparkContext
-        self._jvm = None
+        self._jvm = sparkContext._jvm
         self._batch_ms = milliseconds_of(batchDuration)
         if self._batch_ms < 1:
             raise ValueError("the batch interval is %s seconds, less than a millisecond" % batchDuration)
@@ -92,8 +96,9 @@ class StreamingContext:
         self._jssc.native.remember(milliseconds_of(duration))
 
     def checkpoint(self, directory):
-        """Accepted for programs that set it. State lives in memory in this version: a restart begins without it."""
+        """Makes the folder, for programs that set it. State lives in memory in this version: a restart begins without it."""
         _say_not_recovered(directory)
+        os.makedirs(_local(directory), exist_ok=True)
 
     def addStreamingListener(self, streamingListener):
         self._jssc.native.add_listener(lambda event, values: _listener.dispatch(streamingListener, event, values))
@@ -151,7 +156,13 @@ class _Engine:
 
     def stop(self, graceful=False, also_graceful=None):
         # Spark's has the forms stop(stopSparkContext) and stop(stopSparkContext, stopGracefully).
-        self.native.stop(bool(graceful if also_graceful is None else also_graceful))
+        gracefully = bool(graceful if also_graceful is None else also_graceful)
+        if threading.current_thread() is not threading.main_thread():
+            self.native.stop(gracefully)
+            return
+        # On the main thread Ctrl-C ends the wait.
+        while not self.native.stop_within(gracefully, STOP_LOOK_MS):
+            pass
 
     def stopped(self):
         return self.native.is_stopped()

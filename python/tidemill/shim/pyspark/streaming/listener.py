@@ -58,7 +58,7 @@ def _batch(values):
     return _Answers({
         **values,
         "batchTime": _Time(values["batchTime"]),
-        "streamIdToInputInfo": {key: _Answers(info) for key, info in values["streamIdToInputInfo"].items()},
+        "streamIdToInputInfo": {key: _Answers({**info, "metadata": {"Description": info["metadataDescription"]}}) for key, info in values["streamIdToInputInfo"].items()},
         "outputOperationInfos": {key: _operation(info) for key, info in values["outputOperationInfos"].items()},
     })
 

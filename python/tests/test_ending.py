@@ -1,0 +1,78 @@
+"""How programs end: by a signal, an exception, a last line. Each is a process of its own; `submitted` is what spark-submit makes of it."""
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PYTHON = pathlib.Path(__file__).resolve().parent.parent
+LIMIT_S = 60
+
+PROGRAM = """
+import sys, time
+from pyspark import SparkContext
+from pyspark.streaming import StreamingContext
+
+def work(x):
+    if sys.argv[1] == "loop":
+        print("ready", flush=True)
+        while True:
+            pass
+    if sys.argv[1] == "fail":
+        raise ValueError("boom")
+    return x
+
+sc = SparkContext("local[2]", "ending")
+ssc = StreamingContext(sc, 0.1)
+ssc.queueStream([[i] for i in range(1000)]).map(work).foreachRDD(lambda rdd: rdd.collect())
+ssc.start()
+if sys.argv[1] == "exit":
+    sys.exit(3)
+if sys.argv[1] == "job":
+    sc.parallelize([0], 1).foreach(lambda _: (print("ready", flush=True), time.sleep(2)))
+if sys.argv[1] == "caught":
+    try:
+        print("ready", flush=True)
+        ssc.awaitTermination()
+    except KeyboardInterrupt:
+        ssc.stop()
+        print("stopped", flush=True)
+        sys.exit(5)
+if sys.argv[1] != "last line":
+    if sys.argv[1] == "wait":
+        print("ready", flush=True)
+    ssc.awaitTermination()
+"""
+
+
+@pytest.mark.parametrize("submitted, what, number, code, said", [
+    (True, "wait", signal.SIGINT, 130, ""),
+    (True, "wait", signal.SIGTERM, 143, ""),
+    (True, "loop", signal.SIGINT, 130, ""),
+    (True, "job", signal.SIGINT, 130, ""),
+    (True, "caught", signal.SIGINT, 5, ""),
+    (True, "fail", None, 1, "ValueError: boom"),
+    (True, "exit", None, 3, ""),
+    (True, "last line", None, 0, ""),
+    (False, "loop", signal.SIGINT, -signal.SIGINT, "KeyboardInterrupt"),
+    (False, "wait", signal.SIGTERM, -signal.SIGTERM, ""),
+    (False, "last line", None, 0, ""),
+])
+def test_a_program_ends(submitted, what, number, code, said):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PYTHON / "tidemill/shim"), str(PYTHON)])}
+    environment.pop("TIDEMILL_SPARK_CONF", None)
+    if submitted:
+        environment["TIDEMILL_SPARK_CONF"] = "{}"
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, what], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        if number is not None:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(number)
+        _, err = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+    assert (process.returncode, (err.splitlines() or [""])[-1]) == (code, said)
+    if not said:
+        assert err == ""
