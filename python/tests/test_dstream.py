@@ -6,6 +6,12 @@ import time
 import pytest
 
 
+def _changes_the_state_it_is_given(new, state):
+    state = state if state is not None else []
+    state.extend(new)
+    return state
+
+
 @pytest.mark.parametrize("inputs, operate, expected", [
     ([[1, 2], [3]], lambda s: s.map(str), [["1", "2"], ["3"]]),
     ([[1, 2, 3], [4]], lambda s: s.filter(lambda x: x % 2), [[1, 3], []]),
@@ -23,6 +29,8 @@ import pytest
     ([[1], [2], [3]], lambda s: s.countByWindow(0.2, 0.1), [[1], [2], [2]]),
     ([["a"], ["a"], []], lambda s: s.map(lambda x: (x, 1)).updateStateByKey(lambda new, old: sum(new) + (old or 0)),
      [[("a", 1)], [("a", 2)], [("a", 2)]]),
+    ([[("a", 1)], [("a", 2)], []], lambda s: s.updateStateByKey(_changes_the_state_it_is_given),
+     [[("a", [1])], [("a", [1, 2])], [("a", [1, 2])]]),
     ([["a"], ["a"], [], []],
      lambda s: s.map(lambda x: (x, 1)).reduceByKeyAndWindow(operator.add, operator.sub, 0.2, 0.1, filterFunc=lambda kv: kv[1] > 0),
      [[("a", 1)], [("a", 2)], [("a", 1)], []]),
@@ -102,9 +110,13 @@ def test_saved_batches_are_folders_of_text(run, tmp_path):
 def test_new_files_become_lines(sc, tmp_path):
     from pyspark.streaming import StreamingContext
     ssc = StreamingContext(sc, 0.2)
-    lines = []
-    ssc.textFileStream(str(tmp_path)).foreachRDD(lambda rdd: lines.extend(rdd.collect()))
+    lines, batches = [], []
+    ssc.textFileStream(str(tmp_path)).foreachRDD(lambda rdd: batches.append(1) or lines.extend(rdd.collect()))
     ssc.start()
+    # A file's time of writing is that of the system's last tick, so one written at once may seem to be older than the stream.
+    for _ in range(200):
+        if batches or ssc.awaitTerminationOrTimeout(0.05):
+            break
     (tmp_path / ".hidden").write_text("not this\n")
     (tmp_path / ".written").write_text("one\ntwo\n")
     os.rename(tmp_path / ".written", tmp_path / "written")

@@ -48,6 +48,25 @@ def test_pairs(sc):
     assert left.sortByKey(ascending=False).keys().collect() == ["b", "a", "a"]
 
 
+def _extend(a, b):
+    a.extend(b)
+    return a
+
+
+@pytest.mark.parametrize("operate, expected", [
+    (lambda r: r.reduceByKey(_extend), [("a", [1, 2]), ("b", [3])]),
+    (lambda r: r.groupByKey().mapValues(lambda lists: sum(lists, [])), [("a", [1, 2]), ("b", [3])]),
+    (lambda r: r.combineByKey(list, _extend, _extend), [("a", [1, 2]), ("b", [3])]),
+    (lambda r: r.foldByKey([], _extend), [("a", [1, 2]), ("b", [3])]),
+])
+def test_functions_that_change_their_arguments_change_no_record(sc, operate, expected):
+    pairs = sc.parallelize([("a", [1]), ("b", [3]), ("a", [2])], 3)
+    result = operate(pairs)
+    assert [result.collect() for _ in range(3)] == [expected] * 3
+    assert pairs.values().reduce(_extend) == [1, 3, 2]
+    assert pairs.collect() == [("a", [1]), ("b", [3]), ("a", [2])]
+
+
 def test_the_users_exception_comes_out_as_it_was(sc):
     with pytest.raises(ZeroDivisionError):
         sc.parallelize([1, 0], 2).map(lambda x: 1 / x).collect()

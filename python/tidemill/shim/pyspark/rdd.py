@@ -12,7 +12,7 @@ import os
 import random
 
 from pyspark.resultiterable import ResultIterable
-from pyspark.shuffle import Aggregator, buckets, portable_hash
+from pyspark.shuffle import Aggregator, buckets, owned, portable_hash
 from pyspark.statcounter import StatCounter
 from pyspark.storagelevel import StorageLevel
 
@@ -287,9 +287,11 @@ class RDD:
     # By key
 
     def combineByKey(self, createCombiner, mergeValue, mergeCombiners, numPartitions=None, partitionFunc=portable_hash):
+        return self._combined(Aggregator(createCombiner, mergeValue, mergeCombiners), numPartitions, partitionFunc)
+
+    def _combined(self, aggregator, numPartitions, partitionFunc):
         if numPartitions is None:
             numPartitions = self._defaultReducePartitions()
-        aggregator = Aggregator(createCombiner, mergeValue, mergeCombiners)
         combined = self.mapPartitionsWithIndex(aggregator.combine_values, preservesPartitioning=True)
         shuffled = combined.partitionBy(numPartitions, partitionFunc)
         if shuffled is combined:
@@ -297,7 +299,7 @@ class RDD:
         return shuffled.mapPartitionsWithIndex(aggregator.combine_combiners, preservesPartitioning=True)
 
     def reduceByKey(self, func, numPartitions=None, partitionFunc=portable_hash):
-        return self.combineByKey(lambda x: x, func, func, numPartitions, partitionFunc)
+        return self.combineByKey(owned, func, func, numPartitions, partitionFunc)
 
     def aggregateByKey(self, zeroValue, seqFunc, combFunc, numPartitions=None, partitionFunc=portable_hash):
         import copy
@@ -315,7 +317,8 @@ class RDD:
             a.extend(b)
             return a
 
-        return self.combineByKey(lambda x: [x], append, extend, numPartitions, partitionFunc).mapValues(ResultIterable)
+        # A list of its own is enough: grouping changes no value.
+        return self._combined(Aggregator(lambda x: [x], append, extend, own=list), numPartitions, partitionFunc).mapValues(ResultIterable)
 
     def groupBy(self, f, numPartitions=None, partitionFunc=portable_hash):
         return self.map(lambda x: (f(x), x)).groupByKey(numPartitions, partitionFunc)
@@ -402,6 +405,7 @@ class RDD:
         def reduced(iterator):
             iterator = iter(iterator)
             for initial in iterator:
+                initial = owned(initial)
                 for item in iterator:
                     initial = f(initial, item)
                 yield initial

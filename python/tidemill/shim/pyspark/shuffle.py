@@ -1,5 +1,9 @@
 """How pairs find their partition, and how their values are combined there."""
+import copy
 import sys
+
+# Values that nobody can change, so that one object may stand for all its copies.
+UNCHANGEABLE = frozenset((int, float, str, bytes, bool, complex, type(None)))
 
 
 def portable_hash(x):
@@ -17,10 +21,22 @@ def portable_hash(x):
     return hash(x)
 
 
-class Aggregator:
-    """The three functions of combineByKey."""
+def owned(value):
+    """A value that a user's function may change in place without changing the record, the state or the shuffled block it comes from.
 
-    def __init__(self, createCombiner, mergeValue, mergeCombiners):
+    Spark hands every function values fresh from a pickle; here records are shared, and copied only where a function is invited to change them.
+    """
+    kind = type(value)
+    if kind in UNCHANGEABLE or (kind is tuple and all(type(item) in UNCHANGEABLE for item in value)):
+        return value
+    return copy.deepcopy(value)
+
+
+class Aggregator:
+    """The three functions of combineByKey, and `own`, which makes a combiner that may be changed of one that is shared."""
+
+    def __init__(self, createCombiner, mergeValue, mergeCombiners, own=owned):
+        self.own = own
         self.createCombiner = createCombiner
         self.mergeValue = mergeValue
         self.mergeCombiners = mergeCombiners
@@ -35,10 +51,10 @@ class Aggregator:
 
     def combine_combiners(self, _, pairs):
         """(key, combiner) pairs to one each."""
-        merge = self.mergeCombiners
+        merge, own = self.mergeCombiners, self.own
         combined = {}
         for key, combiner in pairs:
-            combined[key] = merge(combined[key], combiner) if key in combined else combiner
+            combined[key] = merge(combined[key], combiner) if key in combined else own(combiner)
         return combined.items()
 
 

@@ -5,6 +5,7 @@ from itertools import chain
 
 from pyspark.rdd import RDD, portable_hash
 from pyspark.resultiterable import ResultIterable
+from pyspark.shuffle import owned
 from pyspark.storagelevel import StorageLevel
 from pyspark.streaming.util import milliseconds_of, rddToFileName, time_of, unwrap, wrap
 
@@ -67,7 +68,7 @@ class DStream:
         return self.map(lambda x: (None, x)).reduceByKey(func, 1).map(operator.itemgetter(1))
 
     def reduceByKey(self, func, numPartitions=None):
-        return self.combineByKey(lambda x: x, func, func, numPartitions)
+        return self.combineByKey(owned, func, func, numPartitions)
 
     def combineByKey(self, createCombiner, mergeValue, mergeCombiners, numPartitions=None):
         numPartitions = self._partitions(numPartitions)
@@ -249,7 +250,7 @@ class DStream:
             else:
                 state = initialRDD if previous is None else self._wrap(previous)
                 together = state.cogroup(batch, numPartitions)
-                grouped = together.mapValues(lambda both: (list(both[1]), next(iter(both[0]), None)))
+                grouped = together.mapValues(lambda both: (list(both[1]), owned(next(iter(both[0]), None))))
             updated = grouped.mapValues(lambda values_and_state: updateFunc(*values_and_state))
             return unwrap(updated.filter(lambda pair: pair[1] is not None), "updateStateByKey")
 
