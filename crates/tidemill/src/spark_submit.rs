@@ -97,16 +97,20 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     }
     let package = package_folder()?;
     let native = native_library(&package)?;
-    let python = std::env::var_os("PYSPARK_DRIVER_PYTHON")
-        .or_else(|| std::env::var_os("PYSPARK_PYTHON"))
-        .unwrap_or_else(|| OsString::from("python3"));
+    let chosen = std::env::var_os("PYSPARK_DRIVER_PYTHON").or_else(|| std::env::var_os("PYSPARK_PYTHON"));
+    let of_wheel = interpreter_beside(&package);
+    // The interpreter that the wheel was installed for finds the package by itself, and its other packages must not hide the standard library.
+    let path_of_package = chosen.is_some() || of_wheel.is_none();
+    let python = chosen.or(of_wheel).unwrap_or_else(|| OsString::from("python3"));
     if submission.verbose {
         eprintln!("python {} with {} and {}", python.to_string_lossy(), package.display(), native.display());
     }
     let error = Command::new(&python)
         .arg(&submission.script)
         .args(&submission.arguments)
-        .env("PYTHONPATH", import_path(&submission, &package))
+        .env("PYTHONPATH", import_path(&submission, &package, path_of_package))
+        // Strings find the same partition in every run, as under Spark's own spark-submit.
+        .env("PYTHONHASHSEED", std::env::var_os("PYTHONHASHSEED").unwrap_or_else(|| "0".into()))
         .env(CONF_VARIABLE, Value::Object(submission.conf).to_string())
         .env(NATIVE_VARIABLE, &native)
         .exec();
@@ -194,8 +198,9 @@ fn read_properties(path: &Path, conf: &mut Map<String, Value>) -> Result<(), Fai
 }
 
 /// Our package first, then the script's `--py-files`, then what the user had.
-fn import_path(submission: &Submission, package: &Path) -> OsString {
-    let mut folders = vec![package.join("tidemill/shim"), package.to_path_buf()];
+fn import_path(submission: &Submission, package: &Path, with_package: bool) -> OsString {
+    let mut folders = vec![package.join("tidemill/shim")];
+    folders.extend(with_package.then(|| package.to_path_buf()));
     folders.extend(submission.py_files.iter().map(PathBuf::from));
     if let Some(before) = std::env::var_os("PYTHONPATH") {
         folders.extend(std::env::split_paths(&before));
@@ -203,19 +208,38 @@ fn import_path(submission: &Submission, package: &Path) -> OsString {
     std::env::join_paths(folders).unwrap_or_else(|_| package.into())
 }
 
-/// The folder that holds our Python package: `python/` of the checkout this program was built in, or of the folder it was laid out in.
+/// The folder that holds our Python package: `python/` of the checkout this program was built in, or of the folder it was laid out in, or
+/// the packages of the Python environment in whose `bin` a wheel put this program.
 fn package_folder() -> Result<PathBuf, Failure> {
     let program = std::env::current_exe().and_then(|path| path.canonicalize());
     let program = program.map_err(|error| Failure::new("cannot find this program").cause(error))?;
     let above = program.ancestors().map(|folder| folder.join("python"));
     let built_in = std::iter::once(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python"));
-    above.chain(built_in).find(|folder| folder.join("tidemill/shim/pyspark/streaming/kafka.py").is_file()).ok_or_else(
-        || {
+    let installed = program.ancestors().nth(2).map(packages_below).unwrap_or_default();
+    above
+        .chain(installed)
+        .chain(built_in)
+        .find(|folder| folder.join("tidemill/shim/pyspark/streaming/kafka.py").is_file())
+        .ok_or_else(|| {
             Failure::new("the Python package is not where it should be")
                 .cause(format!("no python/tidemill beside or above {}", program.display()))
                 .help("run spark-submit from the checkout's bin/, or `tidemill layout DIR` from there")
-        },
-    )
+        })
+}
+
+/// `lib/python3.*/{site,dist}-packages` of a Python environment.
+fn packages_below(environment: &Path) -> Vec<PathBuf> {
+    let Ok(versions) = std::fs::read_dir(environment.join("lib")) else { return Vec::new() };
+    let pythons = versions.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"));
+    pythons.flat_map(|python| ["site-packages", "dist-packages"].map(|name| python.path().join(name))).collect()
+}
+
+/// The interpreter of the environment that these packages belong to, where they are those of an environment.
+fn interpreter_beside(package: &Path) -> Option<OsString> {
+    let name = package.file_name()?.to_str()?;
+    let version = package.parent()?.file_name()?;
+    let interpreter = package.ancestors().nth(3)?.join("bin").join(version);
+    (name.ends_with("-packages") && interpreter.is_file()).then(|| interpreter.into())
 }
 
 /// The built extension; built now where this is a checkout and nobody built it yet.
@@ -226,7 +250,8 @@ fn native_library(package: &Path) -> Result<PathBuf, Failure> {
     let program = std::env::current_exe().and_then(|path| path.canonicalize());
     let folder = program.ok().and_then(|path| path.parent().map(Path::to_path_buf)).unwrap_or_default();
     let library = folder.join("lib_tidemill.so");
-    for candidate in [library.clone(), package.join("tidemill/lib_tidemill.so")] {
+    let in_package = ["lib_tidemill.so", "_tidemill.abi3.so"].map(|name| package.join("tidemill").join(name));
+    for candidate in std::iter::once(library.clone()).chain(in_package) {
         if candidate.is_file() {
             return Ok(candidate);
         }
