@@ -186,7 +186,7 @@ impl LogManager {
         if let Some(id) = topic_id {
             log.assign_topic_id(id)?;
         }
-        tracing::info!(%partition, dir = %log.dir().path().display(), "created a log");
+        tracing::debug!(%partition, dir = %log.dir().path().display(), "created a log");
         Ok(log)
     }
 

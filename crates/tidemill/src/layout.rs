@@ -27,9 +27,8 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     }
     let target = PathBuf::from(directory);
     if target.exists() && fs::read_dir(&target).map_or(true, |mut entries| entries.next().is_some()) {
-        return Err(
-            Failure::new(format!("{directory} is there already and not empty")).help(format!("rm -r {directory}"))
-        );
+        return Err(Failure::new(format!("{directory} is there already and not empty"))
+            .help(format!("name a folder that is not there yet: tidemill layout {directory}-2")));
     }
     let source = source_folder()?;
     write(&source, &target).map_err(|error| Failure::new(format!("cannot write {directory}")).cause(error))?;

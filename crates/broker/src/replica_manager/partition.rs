@@ -15,7 +15,7 @@ use runtime::Clock;
 use runtime::clock::Instant;
 use storage::{AppendError, AppendInfo, AppendOptions, Flusher, Log};
 use tokio::sync::oneshot;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::purgatory::{Ticket, Waiters};
 use super::states::{StateRequest, StateRequests};
@@ -210,7 +210,7 @@ impl HostedPartition {
                 Effect::RereadState => self.requests.send(StateRequest::Reread(self.clone())),
                 Effect::RaiseLeaderEpoch(state) => self.requests.send(StateRequest::Raise(self.clone(), state)),
                 Effect::BecomeLeader { leader_epoch, start_offset } => {
-                    info!(partition = %self.partition, epoch = leader_epoch.0, %start_offset, "leading");
+                    debug!(partition = %self.partition, epoch = leader_epoch.0, %start_offset, "leading");
                     if let Err(problem) = self.log.assign_epoch(leader_epoch) {
                         // Appends meet the same problem, and say so to producers.
                         error!(partition = %self.partition, error = %problem, "cannot note a leader epoch");
