@@ -19,7 +19,8 @@ def utf8_decoder(s):
 
 
 def _deprecated():
-    warnings.warn(DEPRECATED, DeprecationWarning, stacklevel=3)
+    # Said of this file, as Spark says it of its own: Python then shows it only to those who ask (-W default).
+    warnings.warn(DEPRECATED, DeprecationWarning)
 
 
 class KafkaUtils:
