@@ -222,8 +222,8 @@ struct Joined {
     session: Session,
     cluster_id: String,
     id: i32,
-    /// Session of this broker's last run, as its log directory remembers it.
-    previous: Option<i64>,
+    /// Sessions of this broker's last runs, as its log directories remember them.
+    previous: Vec<i64>,
     feed: Feed,
     image: Image,
 }
@@ -245,7 +245,9 @@ impl Start {
             zookeeper.clone(),
             self.clock,
         ));
-        note_session(&logs, session.session_id());
+        let own_session = session.session_id();
+        // A kill before the registration must not make the next start forget whose leftovers it finds.
+        note_sessions(&logs, &[previous.as_slice(), &[own_session]].concat());
 
         let office = Office::default();
         control.runtime.spawn(write_states(replicas.clone(), zookeeper.clone(), requested));
@@ -281,8 +283,8 @@ impl Start {
         let registration = registration::describe(&self.config, &advertised, self.clock);
         let registered = control
             .run(async move {
-                registration::drop_old_controller(&session, previous).await?;
-                registration::register(&session, id, &registration, previous).await
+                registration::drop_old_controller(&session, &previous).await?;
+                registration::register(&session, id, &registration, &previous).await
             })
             .await;
         if let Err(refused) = registered {
@@ -290,6 +292,7 @@ impl Start {
             let _ = stop.send(true);
             return Err(refused);
         }
+        note_sessions(&logs, &[own_session]);
         let noted = logs.clone();
         let known = replicas.clone();
         let stored_id = move |topic: &str| known.stored_topic_id(topic);
@@ -301,7 +304,7 @@ impl Start {
             office,
             images,
             stored_id: Box::new(stored_id),
-            note_session: Box::new(move |session| note_session(&noted, session)),
+            note_session: Box::new(move |session| note_sessions(&noted, &[session])),
             clock: self.clock,
             random: self.random,
         };
@@ -326,7 +329,12 @@ impl Start {
         registration::ensure_parents(&session).await?;
         let cluster_id = registration::cluster_id(&session, self.random).await?;
         let id = self.broker_id(&session).await?;
-        let previous = self.config.log_dirs.iter().find_map(|dir| self.noted_session(dir));
+        let mut previous: Vec<i64> = Vec::new();
+        for session in self.config.log_dirs.iter().flat_map(|dir| self.noted_sessions(dir)) {
+            if !previous.contains(&session) {
+                previous.push(session);
+            }
+        }
         let failed = |error: ZkError| BrokerError::ZooKeeper {
             action: "give the cluster's metadata".to_owned(),
             cause: error.to_string(),
@@ -355,9 +363,10 @@ impl Start {
         registration::generate_broker_id(session, self.config.reserved_broker_max_id).await
     }
 
-    fn noted_session(&self, dir: &Path) -> Option<i64> {
-        let text = self.disk.read(&dir.join(".lock"), LOCK_FILE_BYTES_MAX).ok()?;
-        registration::noted_session(std::str::from_utf8(&text).ok()?)
+    fn noted_sessions(&self, dir: &Path) -> Vec<i64> {
+        // No lock file, no earlier run.
+        let text = self.disk.read(&dir.join(".lock"), LOCK_FILE_BYTES_MAX).unwrap_or_default();
+        registration::noted_sessions(&String::from_utf8_lossy(&text)).collect()
     }
 
     async fn open_logs(
@@ -438,8 +447,8 @@ fn warn_of_open_listeners(listeners: &[BoundListener]) {
     }
 }
 
-fn note_session(logs: &LogManager, session: i64) {
-    if let Err(problem) = logs.write_lock_notes(&registration::session_note(session)) {
+fn note_sessions(logs: &LogManager, sessions: &[i64]) {
+    if let Err(problem) = logs.write_lock_notes(&registration::session_notes(sessions)) {
         warn!(error = %problem, "cannot note the ZooKeeper session; a quick restart may have to wait for its expiry");
     }
 }

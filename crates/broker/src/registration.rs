@@ -13,7 +13,10 @@ use crate::metadata::Image;
 /// Times a registration is tried again after removing one of an earlier session of this broker.
 const REGISTER_TRIES_MAX: usize = 3;
 
-/// Line of the lock file that remembers the session: `zookeeper.session=0x...`.
+/// Sessions remembered at most: one for each start in a row that was killed before it had registered, and they expire long before there are so many.
+const SESSIONS_NOTED_MAX: usize = 32;
+
+/// Line of the lock file that remembers a session: `zookeeper.session=0x...`.
 const SESSION_NOTE: &str = "zookeeper.session=";
 
 fn failed(action: &str) -> impl FnOnce(ZkError) -> BrokerError {
@@ -85,7 +88,7 @@ pub fn refuse_foreign(image: &Image, own_id: i32) -> Result<(), BrokerError> {
     }
 }
 
-/// Registers the broker. A registration that an earlier session of this very broker (`previous`) has left is replaced; any other is a conflict.
+/// Registers the broker. A registration that one of the earlier sessions of this very broker (`previous`) has left is replaced; any other is a conflict.
 ///
 /// # Errors
 /// [`BrokerError::RegistrationConflict`], or the session's.
@@ -93,7 +96,7 @@ pub async fn register(
     session: &Session,
     id: i32,
     registration: &BrokerRegistration,
-    previous: Option<i64>,
+    previous: &[i64],
 ) -> Result<(), BrokerError> {
     let path = paths::broker_id(BrokerId(id));
     let action = "register this broker";
@@ -113,7 +116,7 @@ pub async fn register(
             // Its reply was lost.
             return Ok(());
         }
-        if previous != Some(stat.ephemeral_owner) {
+        if !previous.contains(&stat.ephemeral_owner) {
             let holder =
                 BrokerRegistration::parse(&path, &data).ok().and_then(|held| held.endpoints.into_iter().next());
             let holder =
@@ -128,10 +131,10 @@ pub async fn register(
 ///
 /// # Errors
 /// The session's.
-pub async fn drop_old_controller(session: &Session, previous: Option<i64>) -> Result<(), BrokerError> {
+pub async fn drop_old_controller(session: &Session, previous: &[i64]) -> Result<(), BrokerError> {
     let action = "look for a controller of an earlier session";
     let Some((_, stat)) = session.try_get_data(paths::CONTROLLER).await.map_err(failed(action))? else { return Ok(()) };
-    if previous == Some(stat.ephemeral_owner) {
+    if previous.contains(&stat.ephemeral_owner) {
         delete_left_over(session, paths::CONTROLLER, stat.version).await.map_err(failed(action))?;
     }
     Ok(())
@@ -145,17 +148,18 @@ async fn delete_left_over(session: &Session, path: &str, version: i32) -> Result
     }
 }
 
-/// The note that tells the next owner of the log directories which session was ours.
+/// The notes that tell the next owner of the log directories which sessions were ours, the newest last: until a broker has registered, what it finds in the tree may be
+/// left from any run before.
 #[must_use]
-pub fn session_note(session_id: i64) -> String {
-    format!("{SESSION_NOTE}{session_id:#x}\n")
+pub fn session_notes(sessions: &[i64]) -> String {
+    let newest = &sessions[sessions.len().saturating_sub(SESSIONS_NOTED_MAX)..];
+    newest.iter().map(|session| format!("{SESSION_NOTE}{session:#x}\n")).collect()
 }
 
-/// The session of the last owner, out of the text of its lock file.
-#[must_use]
-pub fn noted_session(lock_file: &str) -> Option<i64> {
-    let hex = lock_file.lines().find_map(|line| line.strip_prefix(SESSION_NOTE))?.strip_prefix("0x")?;
-    u64::from_str_radix(hex, 16).ok().map(u64::cast_signed)
+/// The sessions of the last owners, out of the text of their lock file.
+pub fn noted_sessions(lock_file: &str) -> impl Iterator<Item = i64> {
+    let hex = lock_file.lines().filter_map(|line| line.strip_prefix(SESSION_NOTE)?.strip_prefix("0x"));
+    hex.filter_map(|hex| u64::from_str_radix(hex, 16).ok().map(u64::cast_signed))
 }
 
 #[cfg(test)]
@@ -163,10 +167,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_read_back_from_its_note() {
-        for session in [1, 0x1000_0000_abcd, -5] {
-            assert_eq!(noted_session(&format!("4711\n{}", session_note(session))), Some(session));
+    fn sessions_are_read_back_from_their_notes() {
+        for sessions in [&[][..], &[1], &[0x1000_0000_abcd, -5, 7]] {
+            let text = format!("4711\n{}", session_notes(sessions));
+            assert_eq!(noted_sessions(&text).collect::<Vec<_>>(), sessions);
         }
-        assert_eq!(noted_session("4711\n"), None);
+        let many: Vec<i64> = (0..100).collect();
+        assert_eq!(noted_sessions(&session_notes(&many)).collect::<Vec<_>>(), many[100 - SESSIONS_NOTED_MAX..]);
     }
 }

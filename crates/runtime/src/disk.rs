@@ -10,6 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Longest lock file whose notes are kept.
+const LOCK_FILE_BYTES_MAX: u64 = 4096;
+
 /// The disks of one machine. Cheap to clone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disk {
@@ -213,8 +216,8 @@ impl Disk {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Takes the lock on a file (made where absent) without waiting and writes this process's id into it. `None` where another open file
-    /// holds the lock: a process, or this one.
+    /// Takes the lock on a file (made where absent) without waiting and writes this process's id into its first line; the notes after it stay. `None` where another open
+    /// file holds the lock: a process, or this one.
     ///
     /// # Errors
     /// What the file system says.
@@ -222,9 +225,16 @@ impl Disk {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                file.set_len(0)?;
-                file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
-                Ok(Some(FileLock { file }))
+                // Whoever dies before it has notes of its own must not take those of the last owner along.
+                let text = match self.read(path, LOCK_FILE_BYTES_MAX) {
+                    // No lock file of ours.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
+                    read => read?,
+                };
+                let notes = text.iter().position(|byte| *byte == b'\n').map_or(&[][..], |end| &text[end + 1..]);
+                let lock = FileLock { file };
+                lock.write(notes)?;
+                Ok(Some(lock))
             }
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -234,8 +244,7 @@ impl Disk {
     /// Process id written by the holder of a lock file, where one can be read.
     #[must_use]
     pub fn lock_holder(self, path: &Path) -> Option<u32> {
-        const LINE_BYTES_MAX: u64 = 4096;
-        let text = self.read(path, LINE_BYTES_MAX).ok()?;
+        let text = self.read(path, LOCK_FILE_BYTES_MAX).ok()?;
         std::str::from_utf8(&text).ok()?.lines().next()?.trim().parse().ok()
     }
 }
@@ -246,10 +255,15 @@ impl FileLock {
     /// # Errors
     /// What the file system says.
     pub fn write_notes(&self, notes: &str) -> io::Result<()> {
-        let text = format!("{}\n{notes}", std::process::id());
-        self.file.set_len(0)?;
-        self.file.write_all_at(text.as_bytes(), 0)?;
+        self.write(notes.as_bytes())?;
         self.file.sync_data()
+    }
+
+    /// In one write and then a cut, so that a kill never leaves the file empty.
+    fn write(&self, notes: &[u8]) -> io::Result<()> {
+        let text = [format!("{}\n", std::process::id()).as_bytes(), notes].concat();
+        self.file.write_all_at(&text, 0)?;
+        self.file.set_len(text.len() as u64)
     }
 }
 
@@ -375,7 +389,15 @@ mod tests {
         lock.write_notes("session=1\n").unwrap();
         assert_eq!(disk.lock_holder(&path), Some(std::process::id()));
         drop(lock);
-        assert!(disk.try_lock(&path).unwrap().is_some());
+        let lock = disk.try_lock(&path).unwrap().expect("free again");
+        let text = |notes: &str| format!("{}\n{notes}", std::process::id()).into_bytes();
+        assert_eq!(
+            disk.read(&path, 4096).unwrap(),
+            text("session=1\n"),
+            "the last owner's notes stay until there are others"
+        );
+        lock.write_notes("s=2\n").unwrap();
+        assert_eq!(disk.read(&path, 4096).unwrap(), text("s=2\n"));
     }
 
     #[test]

@@ -470,3 +470,26 @@ async fn a_live_broker_of_another_make_keeps_this_one_out_and_a_dead_one_does_no
     joined.shutdown().await;
     servers.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_killed_while_it_started_again_still_takes_its_registration_over() {
+    let servers = Servers::start(&[]).await;
+    servers.broker.shutdown().await;
+    let keeper = &servers.keeper;
+    let killed = Session::connect(&keeper.local_addr().to_string(), PATIENCE).await.unwrap();
+    let left = r#"{"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://localhost:9092"],"tidemill":"0.1.0","jmx_port":-1,"port":9092,"host":"localhost","version":5,"timestamp":"1"}"#;
+    killed.create("/brokers/ids/0", left, CreateMode::Ephemeral).await.unwrap();
+    killed.create("/controller", r#"{"version":1,"brokerid":0,"timestamp":"1"}"#, CreateMode::Ephemeral).await.unwrap();
+    // Of the run that had registered, and of others that were killed before they could.
+    let notes = ["0x17".to_owned(), format!("{:#x}", killed.session_id()), "0x18".to_owned()];
+    let notes = format!("1\n{}", notes.map(|session| format!("zookeeper.session={session}\n")).concat());
+    let lock_file = servers.directory.path().join("logs/.lock");
+    std::fs::write(&lock_file, notes).unwrap();
+    let broker = start_broker(servers.directory.path(), keeper, &[]).await.unwrap();
+    assert_eq!(broker.status().brokers, [0]);
+    let notes = std::fs::read_to_string(&lock_file).unwrap();
+    assert_eq!(notes.matches("zookeeper.session=").count(), 1, "only its own session matters from here on: {notes}");
+    broker.shutdown().await;
+    killed.close().await;
+    servers.keeper.shutdown().await.unwrap();
+}
