@@ -57,6 +57,11 @@ def expect(actual, expected, what="output"):
         raise Failed(f"{what} is\n{actual!r}\nnot\n{expected!r}")
 
 
+def take_ctrl_c():
+    """In a child before it runs: SIGINT ends it again, where whoever started the tests in the background had it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """A command under way, its lines kept as they come."""
 
@@ -64,7 +69,7 @@ class Process:
         self.command = [str(word) for word in command]
         self.process = subprocess.Popen(
             self.command, cwd=cwd, env={**os.environ, **(env or {})}, start_new_session=True, text=True, errors="replace", bufsize=1,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            preexec_fn=take_ctrl_c, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.out, self.err = [], []
         self.changed = threading.Condition()
         self.readers = [threading.Thread(target=self._read, args=pair, daemon=True)

@@ -65,7 +65,9 @@ def test_a_program_ends(submitted, what, number, code, said):
     environment.pop("TIDEMILL_SPARK_CONF", None)
     if submitted:
         environment["TIDEMILL_SPARK_CONF"] = "{}"
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, what], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, what], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               # Whoever started the tests in the background had SIGINT ignored, and children inherit that.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         if number is not None:
             assert process.stdout.readline() == "ready\n"
