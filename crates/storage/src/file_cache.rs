@@ -119,7 +119,10 @@ impl CachedFile {
             handle.used.store(true, Ordering::Relaxed);
             return Ok(handle.file.clone());
         }
-        let file = self.dir.disk().open(&self.path(), how)?;
+        // Held over the opening: another file may take the name as soon as this one has lost it.
+        let name = self.name.lock();
+        let file = self.dir.disk().open(&self.dir.file(&name), how)?;
+        drop(name);
         let handle = Arc::new(Handle { file: file.clone(), used: AtomicBool::new(false) });
         state.cached = Arc::downgrade(&handle);
         drop(state);

@@ -5,7 +5,7 @@
 //! - [`error`], [`config`]: what can go wrong, and the settings of a log
 //! - [`entry`]: one batch or message in a file, and the walk over them; [`legacy`] for formats v0 and v1
 //! - [`log_dir`], [`file_cache`]: a log directory and its health; open files within a bound
-//! - [`offset_index`], [`time_index`], [`segment`]: one segment
+//! - [`index_file`], [`offset_index`], [`time_index`], [`segment`]: one segment
 //! - [`producer_state`], [`leader_epoch`]: what the log remembers besides records
 //! - [`log`], [`append`], [`read`], [`truncate`], [`retention`]: one partition
 //! - [`preallocation`], [`flusher`]: space reserved ahead; one sync for many
@@ -28,6 +28,7 @@ pub mod entry;
 pub mod error;
 pub mod file_cache;
 pub mod flusher;
+pub mod index_file;
 pub mod leader_epoch;
 pub mod legacy;
 pub mod log;

@@ -3,21 +3,26 @@
 //! Always true: bytes before `End::size` are whole entries in rising order of offsets; `End` is published after the bytes are in the page
 //! cache, so a reader that takes it may read up to it without a lock. Only the last segment of a log grows.
 
+mod files;
+mod walk;
+
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use protocol::records::NO_TIMESTAMP;
-use runtime::File;
 
 use crate::config::LogConfig;
-use crate::entry::{Entry, EntryScanner, LOOKUP_WINDOW_BYTES, SCAN_WINDOW_BYTES, ScanError};
+use crate::entry::{Entry, EntryScanner, LOOKUP_WINDOW_BYTES, ScanError};
 use crate::error::{Result, StorageError};
 use crate::file_cache::{CachedFile, FileCache};
 use crate::log_dir::PartitionDir;
 use crate::offset_index::{self, OffsetIndex};
 use crate::time_index::{self, TimeIndex};
+
+pub use files::{Stage, base_offset_of, file_name};
+pub use walk::Walked;
 
 /// Longest segment: positions in the index are i32.
 pub const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
@@ -51,15 +56,6 @@ pub struct Added {
     pub first_timestamp: i64,
 }
 
-/// What a walk over a whole segment found.
-#[derive(Debug)]
-pub struct Walked {
-    /// Bytes of intact entries.
-    pub valid_bytes: u64,
-    /// The first damage, where there is any.
-    pub damage: Option<(u64, String)>,
-}
-
 /// One segment of a log.
 #[derive(Debug)]
 pub struct Segment {
@@ -79,13 +75,25 @@ impl Segment {
     /// # Errors
     /// What the file system says.
     pub fn create(dir: &Arc<PartitionDir>, base_offset: i64, cache: &Arc<FileCache>, now_ms: i64) -> Result<Segment> {
-        let log = CachedFile::new(dir.clone(), file_name(base_offset), cache.clone());
+        Segment::create_at(Stage::Live, dir, base_offset, cache, now_ms)
+    }
+
+    /// As [`Segment::create`], the files named by a stage.
+    pub(crate) fn create_at(
+        stage: Stage,
+        dir: &Arc<PartitionDir>,
+        base_offset: i64,
+        cache: &Arc<FileCache>,
+        now_ms: i64,
+    ) -> Result<Segment> {
+        let name = |name: String| format!("{name}{}", stage.suffix());
+        let log = CachedFile::new(dir.clone(), name(file_name(base_offset)), cache.clone());
         let failed = |action, error| dir.log_dir().write_failed(action, &log.path(), error);
         log.create().and_then(|file| file.set_len(0)).map_err(|error| failed("create segment", error))?;
-        let offset_index =
-            OffsetIndex::create(dir, base_offset, cache).map_err(|error| failed("create index of", error))?;
-        let time_index =
-            TimeIndex::create(dir, base_offset, cache).map_err(|error| failed("create time index of", error))?;
+        let offset_index = OffsetIndex::create(dir, name(offset_index::file_name(base_offset)), base_offset, cache)
+            .map_err(|error| failed("create index of", error))?;
+        let time_index = TimeIndex::create(dir, name(time_index::file_name(base_offset)), base_offset, cache)
+            .map_err(|error| failed("create time index of", error))?;
         Ok(Segment {
             base_offset,
             dir: dir.clone(),
@@ -118,19 +126,19 @@ impl Segment {
             return Err(StorageError::Damaged { path, position: SEGMENT_BYTES_MAX, why });
         }
         let offset_index =
-            OffsetIndex::open(dir, base_offset, size, cache).map_err(|error| failed("open index of", error))?;
+            OffsetIndex::open_checked(dir, base_offset, size, cache).map_err(|error| failed("open index of", error))?;
         let time_index =
-            TimeIndex::open(dir, base_offset, cache).map_err(|error| failed("open time index of", error))?;
+            TimeIndex::open_checked(dir, base_offset, cache).map_err(|error| failed("open time index of", error))?;
         let must_walk = offset_index.is_none() || time_index.is_none();
         let offset_index = match offset_index {
             Some(index) => index,
-            None => OffsetIndex::create(dir, base_offset, cache).map_err(|error| failed("create index of", error))?,
+            None => OffsetIndex::create(dir, offset_index::file_name(base_offset), base_offset, cache)
+                .map_err(|error| failed("create index of", error))?,
         };
         let time_index = match time_index {
             Some(index) => index,
-            None => {
-                TimeIndex::create(dir, base_offset, cache).map_err(|error| failed("create time index of", error))?
-            }
+            None => TimeIndex::create(dir, time_index::file_name(base_offset), base_offset, cache)
+                .map_err(|error| failed("create time index of", error))?,
         };
         let mut end = End { size, ..End::empty(base_offset) };
         if let Some(last) = time_index.last() {
@@ -347,203 +355,6 @@ impl Segment {
         Ok(boundary)
     }
 
-    /// Walks over all entries and builds both indexes anew. `visit` sees every intact entry. With `check_crc` each CRC is computed. The end
-    /// of the segment becomes the first damage, or the end of the file; nothing is cut.
-    ///
-    /// # Errors
-    /// What the file system says, or `visit`.
-    pub fn walk(
-        &self,
-        check_crc: bool,
-        config: &LogConfig,
-        mut visit: impl FnMut(&Entry, &mut EntryScanner) -> Result<()>,
-    ) -> Result<Walked> {
-        let file = self.read_file()?;
-        let length = file.len().map_err(|error| self.read_error("read", error))?;
-        let failed = |error| self.dir.log_dir().write_failed("write index of", &self.log.path(), error);
-        self.offset_index.truncate_to(i64::MIN).map_err(failed)?;
-        self.time_index.truncate_to(i64::MIN).map_err(failed)?;
-        let window = if check_crc { SCAN_WINDOW_BYTES } else { LOOKUP_WINDOW_BYTES };
-        let mut scanner = EntryScanner::new(file, 0, length, window);
-        let mut end = End::empty(self.base_offset);
-        let mut last_indexed = 0;
-        let damage = loop {
-            let next = if check_crc { scanner.next_checked() } else { scanner.next_entry() };
-            let entry = match next {
-                Ok(Some(entry)) => entry,
-                Ok(None) => break None,
-                Err(ScanError::Io(error)) => return Err(self.read_error("read", error)),
-                Err(ScanError::Damaged { position, why }) => break Some((position, why)),
-            };
-            if entry.base_offset < end.next_offset || self.offset_too_far(entry.last_offset) {
-                let why = format!("offset {} does not follow {}", entry.base_offset, end.next_offset - 1);
-                break Some((entry.position, why));
-            }
-            end.note_timestamps(&Added::from(&entry));
-            if entry.position - last_indexed > u64::from(config.index_interval_bytes) {
-                self.offset_index.append(entry.last_offset, entry.position as u32).map_err(failed)?;
-                self.time_index.maybe_append(end.max_timestamp, end.offset_of_max_timestamp).map_err(failed)?;
-                last_indexed = entry.position;
-            }
-            end.size = entry.end();
-            end.next_offset = entry.next_offset();
-            end.bytes_since_index = end.size - last_indexed;
-            visit(&entry, &mut scanner)?;
-        };
-        self.time_index.maybe_append(end.max_timestamp, end.offset_of_max_timestamp).map_err(failed)?;
-        let valid_bytes = end.size;
-        *self.end.lock() = end;
-        Ok(Walked { valid_bytes, damage })
-    }
-
-    /// Finds the end from the last index entry on, without looking at CRCs: what a start after a clean shutdown needs of the last segment.
-    /// `false` where that does not lead to the end of the file.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn find_end(&self) -> Result<bool> {
-        let mut end = self.end();
-        let from = self.offset_index.last().map_or(0, |entry| u64::from(entry.position));
-        let mut scanner = EntryScanner::new(self.read_file()?, from, end.size, LOOKUP_WINDOW_BYTES);
-        let mut next_offset = self.base_offset;
-        loop {
-            match scanner.next_entry() {
-                Ok(Some(entry)) if entry.base_offset >= next_offset => {
-                    next_offset = entry.next_offset();
-                    end.note_timestamps(&Added::from(&entry));
-                }
-                Ok(None) => break,
-                Ok(Some(_)) | Err(ScanError::Damaged { .. }) => return Ok(false),
-                Err(ScanError::Io(error)) => return Err(self.read_error("read", error)),
-            }
-        }
-        end.next_offset = next_offset;
-        end.bytes_since_index = end.size - from;
-        *self.end.lock() = end;
-        Ok(true)
-    }
-
-    /// Cuts off the entry that holds `offset` and all after it. The caller holds the log's lock.
-    ///
-    /// # Errors
-    /// What the file system says; a failed write took the directory offline.
-    pub fn truncate_to(&self, offset: i64) -> Result<()> {
-        let end = self.end();
-        let Some(first) = self.locate(offset, &end)? else {
-            // Nothing to cut; but a closed segment knows its end only roughly, and this one will grow again.
-            self.find_end()?;
-            return Ok(());
-        };
-        self.cut_file(first.position)?;
-        let failed = |error| self.dir.log_dir().write_failed("cut index of", &self.log.path(), error);
-        self.offset_index.truncate_to(first.base_offset.min(offset)).map_err(failed)?;
-        self.time_index.truncate_to(first.base_offset.min(offset)).map_err(failed)?;
-        let mut cut = End { size: first.position, ..End::empty(self.base_offset) };
-        if let Some(last) = self.time_index.last() {
-            (cut.max_timestamp, cut.offset_of_max_timestamp) = (last.timestamp, last.offset);
-        }
-        *self.end.lock() = cut;
-        if !self.find_end()? {
-            let why = "no whole entries lead to the end of the file after a cut".to_owned();
-            return Err(StorageError::Damaged { path: self.log.path(), position: first.position, why });
-        }
-        Ok(())
-    }
-
-    /// Cuts the `.log` file to `size` bytes. Reserved space beyond goes too.
-    ///
-    /// # Errors
-    /// What the file system says; the directory is offline then.
-    pub(crate) fn cut_file(&self, size: u64) -> Result<()> {
-        let failed = |error| self.dir.log_dir().fail("cut", &self.log.path(), error);
-        self.log.pin().map_err(failed)?.set_len(size).map_err(failed)
-    }
-
-    /// Writes index entries out, the last timestamp included, and lets go of their memory.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn write_out_indexes(&self) -> Result<()> {
-        let end = self.end();
-        let written = self
-            .time_index
-            .maybe_append(end.max_timestamp, end.offset_of_max_timestamp)
-            .and_then(|()| self.time_index.write_out())
-            .and_then(|()| self.offset_index.write_out());
-        written.map_err(|error| self.dir.log_dir().write_failed("write index of", &self.log.path(), error))
-    }
-
-    /// Waits until the `.log` file is on stable storage.
-    ///
-    /// # Errors
-    /// What the file system says; the directory is offline then.
-    pub fn sync(&self) -> Result<()> {
-        let failed = |error| self.dir.log_dir().fail("sync", &self.log.path(), error);
-        self.log.pin().map_err(failed)?.sync_data().map_err(failed)
-    }
-
-    /// Waits until both indexes are on stable storage. They can be built anew, so this is done at a clean shutdown and not before.
-    ///
-    /// # Errors
-    /// What the file system says; the directory is offline then.
-    pub fn sync_indexes(&self) -> Result<()> {
-        let failed = |error| self.dir.log_dir().fail("sync index of", &self.log.path(), error);
-        self.offset_index.file().open().and_then(|file| file.sync_data()).map_err(failed)?;
-        self.time_index.file().open().and_then(|file| file.sync_data()).map_err(failed)
-    }
-
-    /// Takes the files out of use by the suffix `.deleted`; [`Segment::remove`] removes them later. Readers that hold the segment read on.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub(crate) fn mark_deleted(&self) -> Result<()> {
-        self.deleted.store(true, Ordering::Release);
-        let renamed = self
-            .log
-            .rename(format!("{}.deleted", file_name(self.base_offset)))
-            .and_then(|()| {
-                self.offset_index.file().rename(format!("{}.deleted", offset_index::file_name(self.base_offset)))
-            })
-            .and_then(|()| {
-                self.time_index.file().rename(format!("{}.deleted", time_index::file_name(self.base_offset)))
-            });
-        renamed.map_err(|error| self.dir.log_dir().write_failed("mark as deleted", &self.log.path(), error))
-    }
-
-    /// Whether the segment was taken out of use.
-    #[must_use]
-    pub fn is_deleted(&self) -> bool {
-        self.deleted.load(Ordering::Acquire)
-    }
-
-    /// Removes the files.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub(crate) fn remove(&self) -> Result<()> {
-        let removed = self
-            .log
-            .remove()
-            .and_then(|()| self.offset_index.file().remove())
-            .and_then(|()| self.time_index.file().remove());
-        removed.map_err(|error| StorageError::io("remove", &self.log.path(), error))
-    }
-
-    /// Closes the files.
-    pub fn close(&self) {
-        self.log.close();
-        self.offset_index.file().close();
-        self.time_index.file().close();
-    }
-
-    /// The `.log` file, open for reading.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn read_file(&self) -> Result<File> {
-        self.log.open().map_err(|error| self.read_error("open segment", error))
-    }
-
     pub(crate) fn scan_error(&self, error: ScanError) -> StorageError {
         match error {
             ScanError::Io(error) => self.read_error("read", error),
@@ -588,20 +399,4 @@ impl From<&Entry> for Added {
             first_timestamp: entry.max_timestamp,
         }
     }
-}
-
-/// Name of the `.log` file of the segment that begins at `base_offset`.
-#[must_use]
-pub fn file_name(base_offset: i64) -> String {
-    format!("{base_offset:020}.log")
-}
-
-/// The base offset in the name of a file with this suffix.
-#[must_use]
-pub fn base_offset_of(name: &str, suffix: &str) -> Option<i64> {
-    let digits = name.strip_suffix(suffix)?;
-    if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse().ok()
 }

@@ -1,0 +1,258 @@
+//! An index of one segment: entries of fixed length in a file, their offsets rising. What an entry is, [`crate::offset_index`] and
+//! [`crate::time_index`] say.
+//!
+//! An index is a hint. Readers verify what they find where it points, so a damaged one costs a longer walk and never a wrong record. New
+//! entries gather in memory and reach the file in blocks; a closed or idle segment holds none in memory.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::file_cache::{CachedFile, FileCache};
+use crate::log_dir::PartitionDir;
+
+/// Entries held in memory before they are written.
+const TAIL_ENTRIES_MAX: usize = 512;
+/// Longest entry of any index.
+const ENTRY_BYTES_MAX: usize = 12;
+
+/// What an index holds. Offsets are written less the segment's base offset.
+pub trait IndexEntry: Copy + Debug + PartialEq {
+    /// Bytes of one entry, at most 12.
+    const BYTES: usize;
+
+    /// The offset it names.
+    fn offset(&self) -> i64;
+
+    /// Writes it as [`IndexEntry::BYTES`] bytes.
+    fn encode(&self, base_offset: i64, out: &mut Vec<u8>);
+
+    /// Reads it from [`IndexEntry::BYTES`] bytes.
+    fn decode(bytes: &[u8], base_offset: i64) -> Self;
+}
+
+/// The index of one segment.
+#[derive(Debug)]
+pub struct IndexFile<E> {
+    file: CachedFile,
+    base_offset: i64,
+    inner: Mutex<Inner<E>>,
+}
+
+#[derive(Debug)]
+struct Inner<E> {
+    in_file: usize,
+    tail: Vec<E>,
+    last: Option<E>,
+}
+
+impl<E: IndexEntry> IndexFile<E> {
+    /// An index without entries in the file of this name; an old file is emptied.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn create(
+        dir: &Arc<PartitionDir>,
+        name: String,
+        base_offset: i64,
+        cache: &Arc<FileCache>,
+    ) -> io::Result<IndexFile<E>> {
+        let index = IndexFile::over(dir, name, base_offset, cache, 0);
+        index.file.create()?.set_len(0)?;
+        Ok(index)
+    }
+
+    /// The index in the file of this name. `None` where the file is absent, its length cannot be right, or `is_sound` does not hold for its
+    /// first entry, its last and their number: it must be built anew then.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(
+        dir: &Arc<PartitionDir>,
+        name: String,
+        base_offset: i64,
+        cache: &Arc<FileCache>,
+        is_sound: impl Fn(&E, &E, usize) -> bool,
+    ) -> io::Result<Option<IndexFile<E>>> {
+        let length = match dir.disk().file_len(&dir.file(&name)) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if length % E::BYTES as u64 != 0 {
+            return Ok(None);
+        }
+        let in_file = usize::try_from(length).unwrap_or(usize::MAX) / E::BYTES;
+        let index = IndexFile::over(dir, name, base_offset, cache, in_file);
+        if in_file > 0 {
+            let (first, last) = (index.read(0)?, index.read(in_file - 1)?);
+            if !is_sound(&first, &last, in_file) {
+                return Ok(None);
+            }
+            index.inner.lock().last = Some(last);
+        }
+        Ok(Some(index))
+    }
+
+    fn over(
+        dir: &Arc<PartitionDir>,
+        name: String,
+        base_offset: i64,
+        cache: &Arc<FileCache>,
+        in_file: usize,
+    ) -> IndexFile<E> {
+        let file = CachedFile::new(dir.clone(), name, cache.clone());
+        IndexFile { file, base_offset, inner: Mutex::new(Inner { in_file, tail: Vec::new(), last: None }) }
+    }
+
+    /// First offset of the segment.
+    #[must_use]
+    pub fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    /// Entries, in memory or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.in_file + inner.tail.len()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The last entry.
+    #[must_use]
+    pub fn last(&self) -> Option<E> {
+        self.inner.lock().last
+    }
+
+    /// Adds an entry, unless its offset is before the segment's or `follows` does not hold for the last entry.
+    ///
+    /// # Errors
+    /// What the file system says; the entry is not added then.
+    pub fn push(&self, entry: E, follows: impl Fn(&E) -> bool) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        if entry.offset() < self.base_offset || inner.last.as_ref().is_some_and(|last| !follows(last)) {
+            return Ok(());
+        }
+        // While the disk is full the tail waits; the index stays sparse rather than memory growing.
+        if inner.tail.len() >= TAIL_ENTRIES_MAX {
+            self.write_tail(&mut inner)?;
+        }
+        inner.tail.push(entry);
+        inner.last = Some(entry);
+        Ok(())
+    }
+
+    /// The last entry of those for which `holds`, which must be a prefix.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn find(&self, holds: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+        let in_file = {
+            let inner = self.inner.lock();
+            if inner.tail.first().is_some_and(&holds) {
+                let after = inner.tail.partition_point(&holds);
+                return Ok(Some(inner.tail[after - 1]));
+            }
+            inner.in_file
+        };
+        let (mut low, mut high) = (0, in_file);
+        let mut found = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let entry = match self.read(middle) {
+                Ok(entry) => entry,
+                // Cut by a truncation meanwhile: what is left is below.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    high = middle;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if holds(&entry) {
+                found = Some(entry);
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes the entries of `offset` and above.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn truncate_to(&self, offset: i64) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        self.write_tail(&mut inner)?;
+        let mut keep = inner.in_file;
+        let mut last = inner.last;
+        while keep > 0 {
+            let entry = self.read(keep - 1)?;
+            last = Some(entry);
+            if entry.offset() < offset {
+                break;
+            }
+            keep -= 1;
+        }
+        self.file.open()?.set_len((keep * E::BYTES) as u64)?;
+        inner.in_file = keep;
+        inner.last = last.filter(|_| keep > 0);
+        Ok(())
+    }
+
+    /// Writes the entries in memory to the file and lets go of their memory.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_out(&self) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        self.write_tail(&mut inner)?;
+        inner.tail = Vec::new();
+        Ok(())
+    }
+
+    /// All entries, in order.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn entries(&self) -> io::Result<Vec<E>> {
+        self.write_out()?;
+        (0..self.inner.lock().in_file).map(|at| self.read(at)).collect()
+    }
+
+    /// The file, to rename or remove it.
+    #[must_use]
+    pub fn file(&self) -> &CachedFile {
+        &self.file
+    }
+
+    fn write_tail(&self, inner: &mut Inner<E>) -> io::Result<()> {
+        if inner.tail.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(inner.tail.len() * E::BYTES);
+        for entry in &inner.tail {
+            entry.encode(self.base_offset, &mut bytes);
+        }
+        self.file.create()?.write_all_at(&bytes, (inner.in_file * E::BYTES) as u64)?;
+        inner.in_file += inner.tail.len();
+        inner.tail.clear();
+        Ok(())
+    }
+
+    fn read(&self, at: usize) -> io::Result<E> {
+        let mut bytes = [0; ENTRY_BYTES_MAX];
+        let entry = &mut bytes[..E::BYTES];
+        self.file.open()?.read_exact_at(entry, (at * E::BYTES) as u64)?;
+        Ok(E::decode(entry, self.base_offset))
+    }
+}
