@@ -22,9 +22,11 @@ use crate::controller::Office;
 use crate::error::BrokerError;
 use crate::fetch_sessions::FetchSessions;
 use crate::group_coordinator::GroupCoordinator;
+use crate::handlers;
 use crate::housekeeping::housekeeping;
 use crate::metadata::feed::Feed;
 use crate::metadata::{Image, MetadataCache, Publisher};
+use crate::metrics::RequestMetrics;
 use crate::network::Acceptors;
 use crate::network::acceptor::{BoundListener, ConnectionLimits, bind};
 use crate::network::budget::Budget;
@@ -265,6 +267,7 @@ impl Start {
             fetch_sessions: FetchSessions::new(self.config.fetch_session_slots, self.clock, self.random),
             groups: groups.clone(),
             producer_ids: ProducerIds::new(id, zookeeper.clone()),
+            requests: RequestMetrics::new(|api| handlers::served(api).is_some()),
             creating: parking_lot::Mutex::default(),
             clock: self.clock,
             random: self.random,

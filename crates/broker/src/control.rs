@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::zookeeper::{ConnectString, Session, SessionConfig, ZkError, paths};
+use client::zookeeper::{ConnectString, Session, SessionConfig, SessionState, ZkError, paths};
 use parking_lot::RwLock;
 use runtime::{Clock, Random};
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use crate::config::BrokerConfig;
 use crate::controller::{self, Office, StoredId, plan};
 use crate::metadata::feed::{Feed, News};
 use crate::metadata::{Change, Image};
+use crate::metrics::Counter;
 use crate::registration;
 
 /// Pause before something that failed is tried again.
@@ -28,13 +29,32 @@ const PLANS_MAX: usize = 8;
 #[derive(Debug, Clone)]
 pub struct ZooKeeper {
     session: Arc<RwLock<Session>>,
+    past: Arc<Past>,
+}
+
+/// What sessions that are over have counted.
+#[derive(Debug, Default)]
+struct Past {
+    expiries: Counter,
+    connections: Counter,
+}
+
+/// How the ZooKeeper sessions of a broker went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZooKeeperStatus {
+    /// Where the current one stands.
+    pub state: SessionState,
+    /// Connections made, by all of them.
+    pub connections: u64,
+    /// Sessions that expired.
+    pub expiries: u64,
 }
 
 impl ZooKeeper {
     /// Holds a session.
     #[must_use]
     pub fn new(session: Session) -> ZooKeeper {
-        ZooKeeper { session: Arc::new(RwLock::new(session)) }
+        ZooKeeper { session: Arc::new(RwLock::new(session)), past: Arc::default() }
     }
 
     /// The session now.
@@ -51,8 +71,22 @@ impl ZooKeeper {
         session.since_last_byte() <= session.timeout()
     }
 
+    /// How it goes.
+    #[must_use]
+    pub fn status(&self) -> ZooKeeperStatus {
+        let session = self.session.read();
+        let now = *session.status().borrow();
+        ZooKeeperStatus {
+            state: now.state,
+            connections: self.past.connections.get() + now.connections,
+            expiries: self.past.expiries.get(),
+        }
+    }
+
     fn replace(&self, session: Session) {
-        *self.session.write() = session;
+        let mut current = self.session.write();
+        self.past.connections.add(current.status().borrow().connections);
+        *current = session;
     }
 }
 
@@ -95,6 +129,7 @@ impl Control {
                 Ended::Expired => {}
             }
             self.office.resign();
+            self.zookeeper.past.expiries.one();
             warn!("the ZooKeeper session expired; starting a new one");
             let renewed = tokio::select! {
                 biased;

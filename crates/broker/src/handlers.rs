@@ -181,9 +181,9 @@ pub fn served(api: ApiKey) -> Option<RangeInclusive<i16>> {
 pub fn start(broker: &Arc<BrokerState>, session: &mut Session, frame: Bytes) -> Answer {
     let (header, reader) = match decode_request_header(frame.clone()) {
         Ok(decoded) => decoded,
-        Err(error) => return refuse(session, None, &error.to_string()),
+        Err(error) => return refuse(broker, session, None, &error.to_string()),
     };
-    let Some(api) = header.api() else { return refuse(session, Some(&header), "unknown api key") };
+    let Some(api) = header.api() else { return refuse(broker, session, Some(&header), "unknown api key") };
     let context = RequestContext {
         listener: session.listener,
         peer: session.peer,
@@ -197,12 +197,13 @@ pub fn start(broker: &Arc<BrokerState>, session: &mut Session, frame: Bytes) -> 
             let context = RequestContext { version: 0, ..context };
             return ready(context.respond(&api_versions::unsupported_version()));
         }
-        return refuse(session, Some(&header), "this version is not served");
+        return refuse(broker, session, Some(&header), "this version is not served");
     }
     let api_version = header.api_version;
+    broker.requests.request(api, api_version);
     drop(header);
     dispatch(broker, session, context, frame, reader)
-        .unwrap_or_else(|error| refuse(session, None, &format!("{api} v{api_version}: {error}")))
+        .unwrap_or_else(|error| refuse(broker, session, None, &format!("{api} v{api_version}: {error}")))
 }
 
 fn dispatch(
@@ -292,7 +293,8 @@ where
 }
 
 /// Kafka closes the connection on a request it cannot read; so do we, with one line of why.
-fn refuse(session: &Session, header: Option<&RequestHeader>, why: &str) -> Answer {
+fn refuse(broker: &BrokerState, session: &Session, header: Option<&RequestHeader>, why: &str) -> Answer {
+    broker.requests.refused.one();
     let (api, version, client_id) = header.map_or((None, None, None), |header| {
         (Some(header.api_key), Some(header.api_version), header.client_id.as_deref())
     });

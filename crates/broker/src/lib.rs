@@ -6,7 +6,7 @@
 //! - [`config`]: `server.properties`, listeners, topic configuration
 //! - [`network`]: sockets to frames, answers to sockets
 //! - [`handlers`]: one file per API
-//! - [`state`]: what all parts share
+//! - [`state`]: what all parts share; [`metrics`]: what is counted
 //! - [`metadata`]: the image of the cluster
 //! - [`replica_manager`]: the partitions held here
 //! - [`group_coordinator`]: consumer groups and their offsets
@@ -24,6 +24,7 @@ pub mod group_coordinator;
 pub mod handlers;
 pub mod housekeeping;
 pub mod metadata;
+pub mod metrics;
 pub mod network;
 pub mod producer_ids;
 pub mod registration;

@@ -29,10 +29,11 @@ use tracing::{error, info, warn};
 use crate::config::{BrokerConfig, FlushBeforeAck, TopicConfig};
 use crate::control::ZooKeeper;
 use crate::metadata::{Image, Topic};
+use crate::metrics::TopicMetrics;
 
 pub use partition::HostedPartition;
 use partition::Rules;
-use states::StateRequests;
+use states::{IsrCounters, StateRequests};
 
 /// The partitions of one topic that are held here, by number.
 type HostedTopic = BTreeMap<i32, Arc<HostedPartition>>;
@@ -51,6 +52,10 @@ pub struct ReplicaManager {
     /// Partitions whose log cannot be opened.
     failed: RwLock<HashMap<TopicPartition, StorageError>>,
     live: RwLock<Arc<LiveBrokers>>,
+    /// What is counted of the topics held here.
+    pub topics: TopicMetrics,
+    /// What is counted of ISR changes.
+    pub isr_changes: IsrCounters,
 }
 
 impl ReplicaManager {
@@ -83,6 +88,8 @@ impl ReplicaManager {
             hosted: RwLock::default(),
             failed: RwLock::default(),
             live: RwLock::default(),
+            topics: TopicMetrics::default(),
+            isr_changes: IsrCounters::default(),
         }
     }
 
@@ -227,6 +234,7 @@ impl ReplicaManager {
                     topic.id,
                     log,
                     config,
+                    self.topics.of(&topic.name),
                     self.rules,
                     clean,
                     requests,
@@ -262,6 +270,7 @@ impl ReplicaManager {
                     partitions.remove(&partition.partition);
                     if partitions.is_empty() {
                         all.remove(&partition.topic);
+                        self.topics.forget(&partition.topic);
                     }
                 }
             }

@@ -3,9 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
+use protocol::api::ApiKey;
 use protocol::wire::Str;
 use runtime::{Clock, Random};
 
@@ -16,6 +18,7 @@ use crate::fetch_sessions::FetchSessions;
 use crate::group_coordinator::GroupCoordinator;
 use crate::handlers::{self, Session};
 use crate::metadata::MetadataCache;
+use crate::metrics::RequestMetrics;
 use crate::network::{Answer, Service};
 use crate::producer_ids::ProducerIds;
 use crate::replica_manager::ReplicaManager;
@@ -44,6 +47,8 @@ pub struct BrokerState {
     pub groups: Arc<GroupCoordinator>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// What is counted of requests.
+    pub requests: RequestMetrics,
     /// Topics that a metadata request has asked to create, while that is under way.
     pub creating: Mutex<HashSet<String>>,
     /// Source of the time.
@@ -119,6 +124,10 @@ impl Service for BrokerState {
 
     fn start(self: &Arc<Self>, session: &mut Session, frame: Bytes) -> Answer {
         handlers::start(self, session, frame)
+    }
+
+    fn answered(self: &Arc<Self>, api: ApiKey, took: Duration) {
+        self.requests.answered(api, took);
     }
 
     fn take_back(self: &Arc<Self>, session: &mut Session) -> Option<BytesMut> {

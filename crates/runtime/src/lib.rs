@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! - [`clock`]: wall time in milliseconds and a monotonic clock
+//! - [`durations`]: how long things took, counted without a lock
 //! - [`random`]: random bytes and numbers
 //! - [`disk`]: files and directories; every change that must last names its sync
 //! - [`net`]: listeners and streams, `sendfile` included
@@ -17,11 +18,13 @@
 
 pub mod clock;
 pub mod disk;
+pub mod durations;
 pub mod net;
 pub mod random;
 pub mod spawn;
 
 pub use clock::Clock;
 pub use disk::{Disk, File};
+pub use durations::{Durations, DurationsSnapshot};
 pub use random::Random;
 pub use spawn::{Task, spawn, spawn_blocking, thread};

@@ -62,10 +62,19 @@ struct Fetch {
 
 /// What one look at the logs found.
 struct Found {
-    partitions: Vec<(Wanted, PartitionData, Option<FileSlice>)>,
+    partitions: Vec<Answered>,
     bytes: usize,
     /// Whether waiting would help nobody: an error, or a log that parts from the reader's.
     decided: bool,
+}
+
+/// One partition's part of the answer.
+struct Answered {
+    wanted: Wanted,
+    data: PartitionData,
+    slice: Option<FileSlice>,
+    /// None where it is not held here.
+    hosted: Option<Arc<HostedPartition>>,
 }
 
 /// Answers a fetch, now or when enough has come.
@@ -193,13 +202,13 @@ impl Fetch {
         for wanted in &self.plan.wanted {
             let room = self.max_bytes.saturating_sub(found.bytes);
             let whole_first_batch = found.bytes == 0 || self.context.version < WHOLE_FIRST_BATCH_FROM;
-            let (data, slice) = match self.find(&image, wanted) {
-                Ok(hosted) => self.read(&hosted, wanted, room, whole_first_batch),
-                Err(code) => (refused(wanted, code), None),
+            let ((data, slice), hosted) = match self.find(&image, wanted) {
+                Ok(hosted) => (self.read(&hosted, wanted, room, whole_first_batch), Some(hosted)),
+                Err(code) => ((refused(wanted, code), None), None),
             };
             found.decided |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
             found.bytes += data.records.len();
-            found.partitions.push((wanted.clone(), data, slice));
+            found.partitions.push(Answered { wanted: wanted.clone(), data, slice, hosted });
         }
         found
     }
@@ -308,11 +317,28 @@ impl Fetch {
         data
     }
 
+    fn count(&self, answered: &Answered) {
+        let (data, bytes) = (&answered.data, answered.data.records.len() as u64);
+        if data.error_code != 0 {
+            self.broker.requests.error(self.context.api, ErrorCode(data.error_code));
+        }
+        let Some(hosted) = &answered.hosted else { return };
+        let counters = hosted.counters();
+        counters.total_fetch_requests.one();
+        if data.error_code != 0 {
+            counters.failed_fetch_requests.one();
+        }
+        let out = if self.is_follower() { &counters.replication_bytes_out } else { &counters.bytes_out };
+        out.add(bytes);
+    }
+
     fn respond(&self, found: Found) -> Option<Response> {
         let mut responses: Vec<FetchableTopicResponse> = Vec::new();
         let mut files = Vec::new();
         let mut leaders = BTreeSet::new();
-        for (wanted, data, slice) in found.partitions {
+        for answered in found.partitions {
+            self.count(&answered);
+            let Answered { wanted, data, slice, .. } = answered;
             if !self.plan.tell(&wanted, &data) {
                 continue;
             }

@@ -156,11 +156,23 @@ fn append(broker: &BrokerState, acks: i16, topics: &mut [TopicJobs], frame: Byte
 }
 
 fn append_one(hosted: Arc<HostedPartition>, index: i32, batches: &mut [u8], acks: i16, options: AppendOptions) -> Step {
+    let (counters, bytes) = (hosted.counters(), batches.len() as u64);
+    counters.total_produce_requests.one();
+    let refused = |code: ErrorCode| {
+        counters.failed_produce_requests.one();
+        if matches!(code, ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE) {
+            counters.bytes_rejected.add(bytes);
+        }
+    };
     match hosted.append(batches, acks, options) {
         Ok(appended) => Step::Appended(hosted, appended),
-        Err(AppendRefused::Code(code)) => Step::Answered(failed(index, code, None)),
+        Err(AppendRefused::Code(code)) => {
+            refused(code);
+            Step::Answered(failed(index, code, None))
+        }
         Err(AppendRefused::Log(error)) => {
             let code = ErrorCode(error.code());
+            refused(code);
             if code == ErrorCode::KAFKA_STORAGE_ERROR {
                 tracing::error!(partition = %hosted.partition(), %error, "append failed");
             }
@@ -270,6 +282,9 @@ fn respond(broker: &BrokerState, context: &RequestContext, topics: Vec<TopicJobs
         let name = topic.name;
         let partition_responses = topic.jobs.into_iter().map(|job| match job.step {
             Step::Answered(mut answer) => {
+                if answer.error_code != 0 {
+                    broker.requests.error(context.api, ErrorCode(answer.error_code));
+                }
                 if answer.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER.0 && context.version >= 10 {
                     let (leader_id, leader_epoch) = broker.leader_hint(&name, answer.index);
                     answer.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use protocol::api::ApiKey;
 use runtime::Clock;
 use runtime::clock::Instant;
 use runtime::net::{ReadHalf, Stream, WriteHalf};
@@ -68,6 +69,9 @@ pub trait Service: Send + Sync + 'static {
     /// Starts the request of one frame.
     fn start(self: &Arc<Self>, session: &mut Self::Session, frame: Bytes) -> Answer;
 
+    /// A response is ready, so long after its request was whole.
+    fn answered(self: &Arc<Self>, api: ApiKey, took: Duration);
+
     /// A buffer that the last request needs no more, to be read into again.
     fn take_back(self: &Arc<Self>, session: &mut Self::Session) -> Option<BytesMut>;
 }
@@ -109,6 +113,7 @@ pub enum Ended {
 
 struct Slot {
     answer: Answer,
+    started: Instant,
     _share: Share,
 }
 
@@ -137,9 +142,9 @@ pub async fn serve<S: Service>(
             if let Some(buffer) = service.take_back(&mut session) {
                 input.reuse(buffer);
             }
-            slots.push_back(Slot { answer, _share: share });
+            slots.push_back(Slot { answer, started: last_activity, _share: share });
         }
-        if send_ready(&mut slots, &mut writer, &limits).await? == Next::Close {
+        if send_ready(&service, &mut slots, &mut writer, &limits).await? == Next::Close {
             return Ok(());
         }
         if hung_up && (slots.is_empty() || dropped_on_hang_up(&slots)) {
@@ -223,19 +228,30 @@ async fn read_some(reader: &mut ReadHalf, buffer: &mut BytesMut, room: usize) ->
     reader.read_buf(buffer).await
 }
 
-async fn send_ready(slots: &mut VecDeque<Slot>, writer: &mut WriteHalf, limits: &Limits) -> Result<Next, Ended> {
+async fn send_ready<S: Service>(
+    service: &Arc<S>,
+    slots: &mut VecDeque<Slot>,
+    writer: &mut WriteHalf,
+    limits: &Limits,
+) -> Result<Next, Ended> {
+    if slots.front().is_none_or(|slot| matches!(slot.answer, Answer::Later(_))) {
+        return Ok(Next::GoOn);
+    }
     let mut ready = Vec::new();
     let mut next = Next::GoOn;
+    let now = limits.clock.now();
     while next == Next::GoOn && slots.front().is_some_and(|slot| !matches!(slot.answer, Answer::Later(_))) {
-        match slots.pop_front().map(|slot| slot.answer) {
-            Some(Answer::Ready(response)) => {
+        let Some(slot) = slots.pop_front() else { break };
+        match slot.answer {
+            Answer::Ready(response) => {
                 if response.close_after {
                     next = Next::Close;
                 }
+                service.answered(response.api, now.saturating_duration_since(slot.started));
                 ready.push(response);
             }
-            Some(Answer::Close) => next = Next::Close,
-            Some(Answer::Silent | Answer::Later(_)) | None => {}
+            Answer::Close => next = Next::Close,
+            Answer::Silent | Answer::Later(_) => {}
         }
     }
     if !ready.is_empty() {

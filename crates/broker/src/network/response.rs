@@ -25,6 +25,8 @@ pub struct FileSlice {
 pub struct Response {
     pieces: Vec<Piece>,
     files: Vec<FileSlice>,
+    /// What it answers.
+    pub api: ApiKey,
     /// Whether the connection ends after it.
     pub close_after: bool,
 }
@@ -42,7 +44,7 @@ impl Response {
         files: Vec<FileSlice>,
     ) -> Result<Response, WireError> {
         let pieces = protocol::frame::encode_response_pieces(api, version, correlation_id, body)?;
-        Ok(Response { pieces, files, close_after: false })
+        Ok(Response { pieces, files, api, close_after: false })
     }
 
     /// Sends the whole frame.

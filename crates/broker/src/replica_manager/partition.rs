@@ -22,6 +22,7 @@ use super::states::{StateRequest, StateRequests};
 use crate::config::TopicConfig;
 use crate::control::ZooKeeper;
 use crate::metadata::PartitionState;
+use crate::metrics::TopicCounters;
 
 /// One partition held here.
 pub struct HostedPartition {
@@ -29,6 +30,7 @@ pub struct HostedPartition {
     topic_id: RwLock<Uuid>,
     log: Arc<Log>,
     config: RwLock<Arc<TopicConfig>>,
+    counters: Arc<TopicCounters>,
     rules: Rules,
     replica: Mutex<Partition>,
     /// The state znode that was obeyed last.
@@ -83,6 +85,7 @@ impl HostedPartition {
         topic_id: Uuid,
         log: Arc<Log>,
         config: Arc<TopicConfig>,
+        counters: Arc<TopicCounters>,
         rules: Rules,
         clean: bool,
         requests: StateRequests,
@@ -100,6 +103,7 @@ impl HostedPartition {
             topic_id: RwLock::new(topic_id),
             log,
             config: RwLock::new(config),
+            counters,
             rules,
             replica: Mutex::new(replica),
             state: Mutex::new(None),
@@ -131,6 +135,12 @@ impl HostedPartition {
     #[must_use]
     pub fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    /// What is counted of its topic.
+    #[must_use]
+    pub fn counters(&self) -> &TopicCounters {
+        &self.counters
     }
 
     /// Configuration of its topic.
@@ -320,6 +330,8 @@ impl HostedPartition {
             let effects = self.raise_high_watermark(&replica, bytes, effects);
             (info, epoch, effects)
         };
+        self.counters.messages_in.add((info.last_offset.0 - info.first_offset.0 + 1).unsigned_abs());
+        self.counters.bytes_in.add(bytes as u64);
         self.appended.bytes_came(bytes);
         if let Some(effects) = effects {
             self.carry_out(effects);

@@ -17,6 +17,7 @@ use crate::control::ZooKeeper;
 use crate::controller::plan::Action;
 use crate::controller::write_own_states;
 use crate::metadata::{Change, PartitionState};
+use crate::metrics::Counter;
 
 /// Requests written together.
 const TOGETHER_MAX: usize = 500;
@@ -51,8 +52,20 @@ impl StateRequests {
 
 /// What a written state was for.
 enum Purpose {
-    Isr(LeaderEpoch),
+    /// An ISR, and whether it is smaller or larger than the last one.
+    Isr(LeaderEpoch, std::cmp::Ordering),
     Epoch,
+}
+
+/// ISR changes that were written (Kafka: `IsrShrinksPerSec`, `IsrExpandsPerSec`, `FailedIsrUpdatesPerSec` of `ReplicaManager`).
+#[derive(Debug, Default)]
+pub struct IsrCounters {
+    /// A replica was dropped.
+    pub shrinks: Counter,
+    /// A replica came back.
+    pub expands: Counter,
+    /// Changes that were not written, or of which that is not known.
+    pub failed_updates: Counter,
 }
 
 /// Writes until the broker stops.
@@ -71,7 +84,8 @@ pub async fn write_states(
                     Some(action) => {
                         info!(partition = %hosted.partition(), isr = ?proposal.isr, "changing the ISR");
                         actions.push(action);
-                        purposes.push((hosted, Purpose::Isr(proposal.leader_epoch)));
+                        let before = hosted.last_state().map_or(0, |last| last.isr.len());
+                        purposes.push((hosted, Purpose::Isr(proposal.leader_epoch, proposal.isr.len().cmp(&before))));
                     }
                     None => hosted.on_isr_update(proposal.leader_epoch, IsrUpdate::VersionConflict),
                 },
@@ -129,13 +143,22 @@ async fn write(
             })
         });
         match (purpose, new, &written) {
-            (Purpose::Isr(epoch), Some(state), _) => {
+            (Purpose::Isr(epoch, change), Some(state), _) => {
+                match change {
+                    std::cmp::Ordering::Less => replicas.isr_changes.shrinks.one(),
+                    std::cmp::Ordering::Greater => replicas.isr_changes.expands.one(),
+                    std::cmp::Ordering::Equal => {}
+                }
                 hosted.on_isr_update(epoch, IsrUpdate::Accepted { partition_epoch: state.zk_version });
                 hosted.on_state(&hosted.replicas(), &state, &replicas.live());
             }
             (Purpose::Epoch, Some(state), _) => hosted.on_state(&hosted.replicas(), &state, &replicas.live()),
-            (Purpose::Isr(epoch), None, Ok(_)) => hosted.on_isr_update(epoch, IsrUpdate::VersionConflict),
-            (Purpose::Isr(epoch), None, Err(error)) => {
+            (Purpose::Isr(epoch, _), None, Ok(_)) => {
+                replicas.isr_changes.failed_updates.one();
+                hosted.on_isr_update(epoch, IsrUpdate::VersionConflict);
+            }
+            (Purpose::Isr(epoch, _), None, Err(error)) => {
+                replicas.isr_changes.failed_updates.one();
                 debug!(partition = %partition, %error, "an ISR change has no answer");
                 let unsent = matches!(error, ZkError::NotConnected { .. });
                 hosted.on_isr_update(epoch, if unsent { IsrUpdate::NotWritten } else { IsrUpdate::Unknown });
