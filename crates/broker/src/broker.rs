@@ -12,7 +12,7 @@ use client::zookeeper::znodes::Endpoint;
 use client::zookeeper::{Session, ZkError};
 use protocol::types::BrokerId;
 use runtime::{Clock, Disk, Random};
-use storage::{Log, LogManager, LogManagerConfig, RecoveryReport, StorageError};
+use storage::{Log, LogDirStatus, LogManager, LogManagerConfig, RecoveryReport, StorageError};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -83,6 +83,8 @@ pub struct Status {
     pub unsynced_records: u64,
     /// Open connections.
     pub connections: usize,
+    /// Each log directory: whether records can be written there, and why not.
+    pub log_dirs: Vec<LogDirStatus>,
 }
 
 impl Broker {
@@ -142,6 +144,7 @@ impl Broker {
             leaderships: held.iter().filter(|partition| partition.leader_epoch().is_ok()).count(),
             unsynced_records: held.iter().map(|partition| unsynced_records(partition.log())).sum(),
             connections: self.acceptors.connections(),
+            log_dirs: self.state.replicas.logs().status(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Files and directories.
 //!
 //! A write is in the page cache when it returns; it lasts through a power cut only after [`File::sync_data`] (contents) and, for a new or
-//! renamed file, [`Disk::sync_dir`] (its name). [`Disk::write_atomic`] does both in the right order.
+//! renamed file, [`Disk::sync_dir`] (its name). [`Disk::write_atomic`] does both in the right order. The disk is the machine's own, or for
+//! tests a [`SimDisk`] that can lose power, run full and fail.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,6 +10,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::sim_disk::{SimDisk, SimFile, SimLock};
 
 /// Longest lock file whose notes are kept.
 const LOCK_FILE_BYTES_MAX: u64 = 4096;
@@ -18,6 +21,8 @@ const LOCK_FILE_BYTES_MAX: u64 = 4096;
 pub enum Disk {
     /// The machine's file systems.
     Real,
+    /// A simulated one.
+    Sim(SimDisk),
 }
 
 /// An open file. Cheap to clone: clones share the file, and every operation names its own position.
@@ -27,6 +32,7 @@ pub struct File(Arc<Inner>);
 #[derive(Debug)]
 enum Inner {
     Real(fs::File),
+    Sim(SimFile),
 }
 
 /// How [`Disk::open`] opens a file.
@@ -58,7 +64,18 @@ pub struct Entry {
 /// A lock on a file, held until dropped or until the process ends, however it ends.
 #[derive(Debug)]
 pub struct FileLock {
-    file: fs::File,
+    file: File,
+    /// Lets go of the simulated lock when dropped; the real one goes with the file.
+    _held: Option<SimLock>,
+}
+
+/// Room on the file system that holds a path, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What an ordinary process may still write.
+    pub free: u64,
+    /// What it holds in all.
+    pub total: u64,
 }
 
 impl Disk {
@@ -73,6 +90,9 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn open(self, path: &Path, how: Open) -> io::Result<File> {
+        if let Disk::Sim(sim) = self {
+            return Ok(File(Arc::new(Inner::Sim(sim.open(path, how)?))));
+        }
         let mut options = fs::OpenOptions::new();
         options.read(true);
         match how {
@@ -128,12 +148,37 @@ impl Disk {
         }
     }
 
-    /// Makes a directory and its parents; content where it is there already.
+    /// Makes a directory and its parents so that they last through a power cut; content where it is there already.
     ///
     /// # Errors
     /// What the file system says.
     pub fn create_dir_all(self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        if path.as_os_str().is_empty() || self.is_dir(path) {
+            return Ok(());
+        }
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            Some(_) => Path::new("."),
+            None => return Ok(()),
+        };
+        self.create_dir_all(parent)?;
+        let made = match self {
+            Disk::Real => fs::create_dir(path),
+            Disk::Sim(sim) => sim.create_dir(path),
+        };
+        match made {
+            Ok(()) => self.sync_dir(parent),
+            // Somebody else was quicker.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_dir(path) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_dir(self, path: &Path) -> bool {
+        match self {
+            Disk::Real => path.is_dir(),
+            Disk::Sim(sim) => sim.is_dir(path),
+        }
     }
 
     /// The names in a directory, sorted.
@@ -141,6 +186,9 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn read_dir(self, path: &Path) -> io::Result<Vec<Entry>> {
+        if let Disk::Sim(sim) = self {
+            return sim.read_dir(path);
+        }
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
@@ -153,7 +201,10 @@ impl Disk {
     /// Whether anything has this name.
     #[must_use]
     pub fn exists(self, path: &Path) -> bool {
-        path.exists()
+        match self {
+            Disk::Real => path.exists(),
+            Disk::Sim(sim) => sim.exists(path),
+        }
     }
 
     /// Length in bytes of the file of this name.
@@ -161,7 +212,10 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn file_len(self, path: &Path) -> io::Result<u64> {
-        Ok(fs::metadata(path)?.len())
+        match self {
+            Disk::Real => Ok(fs::metadata(path)?.len()),
+            Disk::Sim(sim) => sim.file_len(path),
+        }
     }
 
     /// When the file of this name was last written, in milliseconds since 1970.
@@ -169,6 +223,9 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn modified_ms(self, path: &Path) -> io::Result<i64> {
+        if let Disk::Sim(sim) = self {
+            return sim.modified_ms(path);
+        }
         let modified = fs::metadata(path)?.modified()?;
         Ok(modified
             .duration_since(std::time::UNIX_EPOCH)
@@ -180,7 +237,10 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn rename(self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        match self {
+            Disk::Real => fs::rename(from, to),
+            Disk::Sim(sim) => sim.rename(from, to),
+        }
     }
 
     /// Removes a file.
@@ -188,7 +248,10 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn remove_file(self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        match self {
+            Disk::Real => fs::remove_file(path),
+            Disk::Sim(sim) => sim.remove_file(path),
+        }
     }
 
     /// Removes a directory with all it holds.
@@ -196,7 +259,10 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn remove_dir_all(self, path: &Path) -> io::Result<()> {
-        fs::remove_dir_all(path)
+        match self {
+            Disk::Real => fs::remove_dir_all(path),
+            Disk::Sim(sim) => sim.remove_dir_all(path),
+        }
     }
 
     /// Makes new, renamed and removed names of a directory last.
@@ -204,7 +270,10 @@ impl Disk {
     /// # Errors
     /// What the file system says; treat it as a failed sync of the files concerned.
     pub fn sync_dir(self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
+        match self {
+            Disk::Real => fs::File::open(path)?.sync_all(),
+            Disk::Sim(sim) => sim.sync_dir(path),
+        }
     }
 
     /// Bytes that an ordinary process may still write to the file system that holds `path`.
@@ -212,8 +281,24 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn free_bytes(self, path: &Path) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(path)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(self.space(path)?.free)
+    }
+
+    /// Room on the file system that holds `path`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn space(self, path: &Path) -> io::Result<Space> {
+        match self {
+            Disk::Real => {
+                let stat = rustix::fs::statvfs(path)?;
+                // As `df` counts: what is kept back for root is neither free nor, to an ordinary process, there.
+                let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+                let total = used.saturating_add(stat.f_bavail).saturating_mul(stat.f_frsize);
+                Ok(Space { free: stat.f_bavail.saturating_mul(stat.f_frsize), total })
+            }
+            Disk::Sim(sim) => Ok(sim.space()),
+        }
     }
 
     /// Takes the lock on a file (made where absent) without waiting and writes this process's id into its first line; the notes after it stay. `None` where another open
@@ -222,23 +307,28 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn try_lock(self, path: &Path) -> io::Result<Option<FileLock>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                // Whoever dies before it has notes of its own must not take those of the last owner along.
-                let text = match self.read(path, LOCK_FILE_BYTES_MAX) {
-                    // No lock file of ours.
-                    Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
-                    read => read?,
-                };
-                let notes = text.iter().position(|byte| *byte == b'\n').map_or(&[][..], |end| &text[end + 1..]);
-                let lock = FileLock { file };
-                lock.write(notes)?;
-                Ok(Some(lock))
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
+        let file = self.open(path, Open::Create)?;
+        let held = match &*file.0 {
+            Inner::Real(real) => match rustix::fs::flock(real, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => None,
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            },
+            Inner::Sim(sim) => match sim.try_lock()? {
+                Some(lock) => Some(lock),
+                None => return Ok(None),
+            },
+        };
+        // Whoever dies before it has notes of its own must not take those of the last owner along.
+        let text = match self.read(path, LOCK_FILE_BYTES_MAX) {
+            // No lock file of ours.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
+            read => read?,
+        };
+        let notes = text.iter().position(|byte| *byte == b'\n').map_or(&[][..], |end| &text[end + 1..]);
+        let lock = FileLock { file, _held: held };
+        lock.write(notes)?;
+        Ok(Some(lock))
     }
 
     /// Process id written by the holder of a lock file, where one can be read.
@@ -273,9 +363,13 @@ impl File {
     /// # Errors
     /// What the file system says.
     pub fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let file = match &*self.0 {
+            Inner::Real(file) => file,
+            Inner::Sim(file) => return file.read_at(buffer, position),
+        };
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.real().read_at(&mut buffer[filled..], position + filled as u64) {
+            match file.read_at(&mut buffer[filled..], position + filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -290,7 +384,11 @@ impl File {
     /// # Errors
     /// `UnexpectedEof` where the file ends before.
     pub fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
-        self.real().read_exact_at(buffer, position)
+        match &*self.0 {
+            Inner::Real(file) => file.read_exact_at(buffer, position),
+            Inner::Sim(file) if file.read_at(buffer, position)? == buffer.len() => Ok(()),
+            Inner::Sim(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// Writes all of `bytes`.
@@ -298,7 +396,10 @@ impl File {
     /// # Errors
     /// What the file system says; a part may have been written.
     pub fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.real().write_all_at(bytes, position)
+        match &*self.0 {
+            Inner::Real(file) => file.write_all_at(bytes, position),
+            Inner::Sim(file) => file.write_all_at(bytes, position),
+        }
     }
 
     /// Length in bytes.
@@ -306,7 +407,10 @@ impl File {
     /// # Errors
     /// What the file system says.
     pub fn len(&self) -> io::Result<u64> {
-        Ok(self.real().metadata()?.len())
+        match &*self.0 {
+            Inner::Real(file) => Ok(file.metadata()?.len()),
+            Inner::Sim(file) => file.len(),
+        }
     }
 
     /// Whether it holds no byte.
@@ -322,7 +426,10 @@ impl File {
     /// # Errors
     /// What the file system says.
     pub fn set_len(&self, length: u64) -> io::Result<()> {
-        self.real().set_len(length)
+        match &*self.0 {
+            Inner::Real(file) => file.set_len(length),
+            Inner::Sim(file) => file.set_len(length),
+        }
     }
 
     /// Reserves disk space beyond the end without changing the length, so that appends do not allocate block by block. A file system that
@@ -331,7 +438,8 @@ impl File {
     /// # Errors
     /// What the file system says, `StorageFull` above all.
     pub fn reserve(&self, position: u64, length: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(self.real(), rustix::fs::FallocateFlags::KEEP_SIZE, position, length) {
+        let Inner::Real(file) = &*self.0 else { return Ok(()) };
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, position, length) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
@@ -343,72 +451,21 @@ impl File {
     /// # Errors
     /// What the file system says.
     pub fn sync_data(&self) -> io::Result<()> {
-        self.real().sync_data()
+        match &*self.0 {
+            Inner::Real(file) => file.sync_data(),
+            Inner::Sim(file) => file.sync_data(),
+        }
     }
 
-    /// The file itself, for `sendfile`.
+    /// The file itself, for `sendfile`; `None` where it is simulated.
     #[must_use]
-    pub fn real(&self) -> &fs::File {
+    pub fn real(&self) -> Option<&fs::File> {
         match &*self.0 {
-            Inner::Real(file) => file,
+            Inner::Real(file) => Some(file),
+            Inner::Sim(_) => None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_replaced_file_holds_the_new_bytes_and_leaves_no_temporary() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("meta.properties");
-        let disk = Disk::real();
-        disk.write_atomic(&path, b"old").unwrap();
-        disk.write_atomic(&path, b"new").unwrap();
-        assert_eq!(disk.read(&path, 100).unwrap(), b"new");
-        assert_eq!(disk.read_dir(directory.path()).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_file_over_the_limit_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("long");
-        Disk::real().write_atomic(&path, &[0; 101]).unwrap();
-        assert_eq!(Disk::real().read(&path, 100).unwrap_err().kind(), io::ErrorKind::InvalidData);
-    }
-
-    #[test]
-    fn a_held_lock_is_not_given_twice_and_names_its_holder() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(".lock");
-        let disk = Disk::real();
-        let lock = disk.try_lock(&path).unwrap().expect("free");
-        assert!(disk.try_lock(&path).unwrap().is_none());
-        assert_eq!(disk.lock_holder(&path), Some(std::process::id()));
-        lock.write_notes("session=1\n").unwrap();
-        assert_eq!(disk.lock_holder(&path), Some(std::process::id()));
-        drop(lock);
-        let lock = disk.try_lock(&path).unwrap().expect("free again");
-        let text = |notes: &str| format!("{}\n{notes}", std::process::id()).into_bytes();
-        assert_eq!(
-            disk.read(&path, 4096).unwrap(),
-            text("session=1\n"),
-            "the last owner's notes stay until there are others"
-        );
-        lock.write_notes("s=2\n").unwrap();
-        assert_eq!(disk.read(&path, 4096).unwrap(), text("s=2\n"));
-    }
-
-    #[test]
-    fn reserved_space_does_not_show_in_the_length() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = Disk::real().open(&directory.path().join("log"), Open::CreateNew).unwrap();
-        file.write_all_at(b"abc", 0).unwrap();
-        file.reserve(0, 1 << 20).unwrap();
-        assert_eq!(file.len().unwrap(), 3);
-        let mut buffer = [0; 8];
-        assert_eq!(file.read_at(&mut buffer, 1).unwrap(), 2);
-        assert_eq!(&buffer[..2], b"bc");
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! The outside world behind types: clock, randomness, disk, network, threads and tasks.
 //!
 //! Every crate that needs one of these takes it from here and from nowhere else, so that a simulated world can one day stand in for the
-//! real one without a second code path: each type is an enum whose only variant in production is the real thing. Nothing here knows Kafka,
+//! real one without a second code path: each type is an enum whose only variant in production is the real thing (the disk has a second one, for
+//! tests). Nothing here knows Kafka,
 //! ZooKeeper or Spark.
 //!
 //! # Layout
@@ -9,6 +10,7 @@
 //! - [`durations`]: how long things took, counted without a lock
 //! - [`random`]: random bytes and numbers
 //! - [`disk`]: files and directories; every change that must last names its sync
+//! - [`sim_disk`]: a disk in memory that loses power, runs full and fails as told, for tests
 //! - [`net`]: listeners and streams, `sendfile` included
 //! - [`spawn`]: tasks, threads and the pool for calls that block
 //!
@@ -21,10 +23,12 @@ pub mod disk;
 pub mod durations;
 pub mod net;
 pub mod random;
+pub mod sim_disk;
 pub mod spawn;
 
 pub use clock::Clock;
 pub use disk::{Disk, File};
 pub use durations::{Durations, DurationsSnapshot};
 pub use random::Random;
+pub use sim_disk::SimDisk;
 pub use spawn::{Task, spawn, spawn_blocking, thread};

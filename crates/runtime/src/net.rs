@@ -152,6 +152,7 @@ impl WriteHalf {
         const CALL_BYTES_MAX: u64 = 1 << 20;
         match self {
             WriteHalf::Tcp(half) => {
+                let Some(real) = file.real() else { return send_copy(half, file, position, length).await };
                 let socket = half.as_ref();
                 let end = position + length;
                 let mut offset = position;
@@ -160,7 +161,7 @@ impl WriteHalf {
                     let sent = socket
                         .async_io(Interest::WRITABLE, || {
                             let mut at = offset;
-                            rustix::fs::sendfile(socket, file.real(), Some(&mut at), count).map_err(io::Error::from)
+                            rustix::fs::sendfile(socket, real, Some(&mut at), count).map_err(io::Error::from)
                         })
                         .await?;
                     if sent == 0 {
@@ -175,6 +176,20 @@ impl WriteHalf {
             }
         }
     }
+}
+
+/// What `sendfile` does, for a file that no kernel knows.
+async fn send_copy(half: &mut OwnedWriteHalf, file: &File, position: u64, length: u64) -> io::Result<()> {
+    const COPY_BYTES_MAX: u64 = 64 << 10;
+    let mut buffer = vec![0; length.min(COPY_BYTES_MAX) as usize];
+    let (mut offset, end) = (position, position + length);
+    while offset < end {
+        let count = (end - offset).min(COPY_BYTES_MAX) as usize;
+        file.read_exact_at(&mut buffer[..count], offset)?;
+        tokio::io::AsyncWriteExt::write_all(half, &buffer[..count]).await?;
+        offset += count as u64;
+    }
+    Ok(())
 }
 
 impl AsyncRead for Stream {

@@ -75,7 +75,7 @@ impl Log {
         epoch: LeaderEpoch,
         options: AppendOptions,
     ) -> Result<AppendInfo, AppendError> {
-        self.check_open()?;
+        self.check_appends()?;
         let config = self.config();
         let mut parsed = self.check_batches(batches, options, &config)?;
         let append_time = match config.message_timestamp_type {
@@ -134,7 +134,7 @@ impl Log {
     /// # Errors
     /// See [`AppendError`]; nothing was written then.
     pub fn append_as_follower(&self, batches: &[u8], now_ms: i64) -> Result<Option<AppendInfo>, AppendError> {
-        self.check_open()?;
+        self.check_appends()?;
         let config = self.config();
         let mut entries: Vec<Entry> = Vec::new();
         let mut position = 0;

@@ -53,6 +53,6 @@ pub use config::{LogConfig, LogManagerConfig};
 pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::{FlushDone, Flusher};
 pub use log::Log;
-pub use log_manager::{LogDirDescription, LogManager, RecoveryReport};
+pub use log_manager::{LogDirDescription, LogDirState, LogDirStatus, LogManager, RecoveryReport};
 pub use protocol::records::TimestampType;
 pub use read::{FileSlice, ReadInfo, ReadLimit, TimestampOffset};

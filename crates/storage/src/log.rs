@@ -275,6 +275,12 @@ impl Log {
         self.dir.log_dir().check()
     }
 
+    /// Fails as [`Log::check_open`] does, and where the directory is full.
+    pub(crate) fn check_appends(&self) -> Result<()> {
+        self.check_open()?;
+        self.dir.log_dir().check_appends()
+    }
+
     /// The append lock, of a log that is open.
     pub(crate) fn lock_state(&self) -> Result<MutexGuard<'_, State>> {
         let state = self.state.lock();

@@ -1,12 +1,13 @@
 //! One of the broker's `log.dirs`: its lock, its health, and the recovery points promised in it.
 //!
-//! Always true: after the first failed write or sync every operation in the directory fails with that first cause, which is logged once. The
+//! Always true: after the first failed write or sync every operation in the directory fails with that first cause, which is logged once. A
+//! full file system is no failure: it only keeps appends out while it lasts ([`crate::log_manager::LogDirState::Full`]). The
 //! recovery point on disk is never above the bytes that were synced, and it is lowered on disk *before* a log is cut below it.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
@@ -25,6 +26,10 @@ pub struct LogDir {
     path: PathBuf,
     disk: Disk,
     failure: OnceLock<Arc<str>>,
+    full: AtomicBool,
+    low: AtomicBool,
+    said_full: AtomicBool,
+    free_when_full: AtomicU64,
     reserved_bytes: AtomicU64,
     recovery_points: Mutex<BTreeMap<TopicPartition, i64>>,
 }
@@ -37,6 +42,10 @@ impl LogDir {
             path,
             disk,
             failure: OnceLock::new(),
+            full: AtomicBool::new(false),
+            low: AtomicBool::new(false),
+            said_full: AtomicBool::new(false),
+            free_when_full: AtomicU64::new(0),
             reserved_bytes: AtomicU64::new(0),
             recovery_points: Mutex::new(BTreeMap::new()),
         }
@@ -65,6 +74,50 @@ impl LogDir {
         }
     }
 
+    /// Fails where the directory is offline, or full.
+    ///
+    /// # Errors
+    /// [`StorageError::DirOffline`], [`StorageError::NoSpace`].
+    pub fn check_appends(&self) -> Result<()> {
+        self.check()?;
+        if self.is_full() {
+            return Err(StorageError::NoSpace { dir: self.path.clone(), action: "append" });
+        }
+        Ok(())
+    }
+
+    /// Whether a write found no room, and none was seen since.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    /// Bytes that were free when a write last found too few.
+    pub(crate) fn free_when_full(&self) -> u64 {
+        self.free_when_full.load(Ordering::Acquire)
+    }
+
+    /// There is room again, and people may be told anew when it is gone.
+    pub(crate) fn end_full(&self) {
+        self.said_full.store(false, Ordering::Release);
+        self.full.store(false, Ordering::Release);
+    }
+
+    /// Whether there is little room left.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.low.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_low(&self, low: bool) {
+        self.low.store(low, Ordering::Release);
+    }
+
+    /// Notes whether people were told that the directory is full; gives what was noted before.
+    pub(crate) fn said_full(&self, said: bool) -> bool {
+        self.said_full.swap(said, Ordering::AcqRel)
+    }
+
     /// Takes the directory offline, saying why the first time, and gives the error for the caller.
     pub fn fail(&self, action: &'static str, path: &Path, source: io::Error) -> StorageError {
         let error = StorageError::io(action, path, source);
@@ -86,7 +139,10 @@ impl LogDir {
 
     /// Judges a failed write: a full disk leaves the directory online, anything else takes it offline.
     pub(crate) fn write_failed(&self, action: &'static str, path: &Path, source: io::Error) -> StorageError {
-        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        if is_full(&source) {
+            let free = self.disk.free_bytes(&self.path).unwrap_or(0);
+            self.free_when_full.store(free, Ordering::Release);
+            self.full.store(true, Ordering::Release);
             return StorageError::NoSpace { dir: self.path.clone(), action };
         }
         self.fail(action, path, source)
@@ -163,6 +219,11 @@ impl LogDir {
             other => other,
         })
     }
+}
+
+/// Whether an error says that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Directory of one partition. Its name changes when the log is marked for deletion, under the feet of readers that still hold segments.

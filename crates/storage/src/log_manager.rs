@@ -4,12 +4,14 @@
 //! could not be loaded is *offline*, its files are untouched, and its checkpoints are carried on. `.kafka_cleanshutdown` is there only between
 //! a shutdown that synced everything and the next start.
 
+mod health;
 mod load;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use health::{LogDirState, LogDirStatus};
 use parking_lot::{Mutex, RwLock};
 use protocol::types::{Offset, TopicPartition, Uuid};
 use runtime::disk::FileLock;
@@ -348,6 +350,7 @@ impl LogManager {
     /// The work of time in every log (syncs by `flush.ms`, delayed removals, idle logs), and directories marked for deletion whose delay is
     /// over. Errors are logged and do not stop the others.
     pub fn run_maintenance(&self, now_ms: i64) {
+        self.watch_space();
         self.for_each_log("maintenance", |log| log.run_maintenance(now_ms));
         let due: Vec<Removal> = {
             let mut removals = self.removals.lock();
@@ -373,7 +376,8 @@ impl LogManager {
             match run(&log) {
                 Ok(result) => done.push(result),
                 // An offline directory has said so once.
-                Err(StorageError::DirOffline { .. } | StorageError::Closed { .. }) => {}
+                // So has a full one.
+                Err(StorageError::DirOffline { .. } | StorageError::Closed { .. } | StorageError::NoSpace { .. }) => {}
                 Err(error) => tracing::warn!(partition = %log.partition(), %error, "{work} failed"),
             }
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use protocol::types::Offset;
 
-use crate::error::{ReadError, Result};
+use crate::error::{ReadError, Result, StorageError};
 use crate::log::{Log, State};
 use crate::segment::Segment;
 
@@ -82,7 +82,11 @@ impl Log {
         }
         self.local_log_start.fetch_max(offset, Ordering::AcqRel);
         self.high_watermark.fetch_max(offset, Ordering::AcqRel);
-        self.epochs.write().truncate_from_start(offset)
+        match self.epochs.write().truncate_from_start(offset) {
+            // Epochs of records that are gone do no harm, and room is what retention is to make.
+            Err(StorageError::NoSpace { .. }) => Ok(()),
+            result => result,
+        }
     }
 
     /// Removes segments from the oldest on while `goes` says so of a segment and the first offset of the one after it.
@@ -107,7 +111,11 @@ impl Log {
             return Ok(0);
         }
         if doomed.len() == segments.len() {
-            self.roll(state, self.log_end_offset().0, now_ms)?;
+            match self.roll(state, self.log_end_offset().0, now_ms) {
+                // On a full disk there may be no room for an empty segment; then the last one stays.
+                Err(StorageError::NoSpace { .. }) if doomed.len() > 1 => doomed.truncate(doomed.len() - 1),
+                rolled => drop(rolled?),
+            }
         }
         let first_kept = segments.get(doomed.len()).map_or(self.log_end_offset().0, |kept| kept.base_offset());
         self.raise_log_start(first_kept)?;

@@ -17,7 +17,7 @@ use crate::config::LogConfig;
 use crate::entry::{Entry, EntryScanner, LOOKUP_WINDOW_BYTES, ScanError};
 use crate::error::{Result, StorageError};
 use crate::file_cache::{CachedFile, FileCache};
-use crate::log_dir::PartitionDir;
+use crate::log_dir::{self, PartitionDir};
 use crate::offset_index::{self, OffsetIndex};
 use crate::time_index::{self, TimeIndex};
 
@@ -283,7 +283,7 @@ impl Segment {
                     .append(entry.last_offset, end.size as u32)
                     .and_then(|()| self.time_index.maybe_append(end.max_timestamp, end.offset_of_max_timestamp));
                 match indexed {
-                    Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+                    Err(error) if !log_dir::is_full(&error) => {
                         return Err(failed("write index of", error));
                     }
                     _ => {}
