@@ -12,21 +12,24 @@ use client::zookeeper::znodes::Endpoint;
 use client::zookeeper::{Session, ZkError};
 use protocol::types::BrokerId;
 use runtime::{Clock, Disk, Random};
-use storage::{Log, LogDirStatus, LogManager, LogManagerConfig, RecoveryReport, StorageError};
+use storage::{LogManager, LogManagerConfig, RecoveryReport, StorageError};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::config::BrokerConfig;
 use crate::control::{Control, ZooKeeper, begin_session};
+use crate::control_thread::ControlThread;
 use crate::controller::Office;
 use crate::error::BrokerError;
 use crate::fetch_sessions::FetchSessions;
 use crate::group_coordinator::GroupCoordinator;
 use crate::handlers;
 use crate::housekeeping::housekeeping;
+use crate::loggers::Loggers;
 use crate::metadata::feed::Feed;
 use crate::metadata::{Image, MetadataCache, Publisher};
 use crate::metrics::RequestMetrics;
+use crate::monitor::{Monitor, Phase};
 use crate::network::Acceptors;
 use crate::network::acceptor::{BoundListener, ConnectionLimits, bind};
 use crate::network::budget::Budget;
@@ -36,6 +39,7 @@ use crate::registration;
 use crate::replica_manager::ReplicaManager;
 use crate::replica_manager::states::{StateRequests, write_states};
 use crate::state::BrokerState;
+use crate::status::Status;
 
 /// Longest wait at shutdown for one part to end.
 const SHUTDOWN_STEP_MAX: Duration = Duration::from_secs(10);
@@ -51,40 +55,16 @@ pub struct Broker {
     report: RecoveryReport,
     stop: watch::Sender<bool>,
     control: ControlThread,
+    monitor: Monitor,
 }
 
-/// The thread of the ZooKeeper session and the control task.
-struct ControlThread {
-    runtime: tokio::runtime::Handle,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-/// A broker as it is now, for pages, metrics and tests.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// Its id.
-    pub id: i32,
-    /// Id of its cluster.
-    pub cluster_id: String,
-    /// Whether it is the controller.
-    pub is_controller: bool,
-    /// Who is the controller, as far as it knows.
-    pub controller: Option<i32>,
-    /// Live brokers.
-    pub brokers: Vec<i32>,
-    /// Topics in the cluster.
-    pub topics: usize,
-    /// Partitions held here.
-    pub partitions: usize,
-    /// Of these, those it leads.
-    pub leaderships: usize,
-    /// Records in the logs held here that the disk may not have yet.
-    pub unsynced_records: u64,
-    /// Open connections.
-    pub connections: usize,
-    /// Each log directory: whether records can be written there, and why not.
-    pub log_dirs: Vec<LogDirStatus>,
+/// What the program around a broker gives it.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// Told how far the start is, and later everything that is counted.
+    pub monitor: Monitor,
+    /// The log's levels; none where they cannot be changed.
+    pub loggers: Option<Arc<dyn Loggers>>,
 }
 
 impl Broker {
@@ -93,6 +73,22 @@ impl Broker {
     /// # Errors
     /// Everything a person can get wrong: see [`BrokerError`].
     pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
+        Broker::start_in(config, Surroundings::default()).await
+    }
+
+    /// [`Broker::start`] inside a program that looks at it, or lets clients change the log's levels.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub async fn start_in(config: BrokerConfig, surroundings: Surroundings) -> Result<Broker, BrokerError> {
+        let monitor = surroundings.monitor.clone();
+        monitor.enter(Phase::Starting);
+        let broker = Broker::begin(config, surroundings).await;
+        monitor.enter(if broker.is_ok() { Phase::Running } else { Phase::NotRunning });
+        broker
+    }
+
+    async fn begin(config: BrokerConfig, surroundings: Surroundings) -> Result<Broker, BrokerError> {
         let started = Clock::real().now();
         for warning in config.settings.warnings() {
             warn!("{warning}");
@@ -103,8 +99,13 @@ impl Broker {
             info!(dir = %std::path::absolute(dir).unwrap_or_else(|_| dir.clone()).display(), "log directory");
         }
         let control = ControlThread::start()?;
-        let begun =
-            Start { config: Arc::new(config), clock: Clock::real(), random: Random::real(), disk: Disk::real() };
+        let begun = Start {
+            config: Arc::new(config),
+            surroundings,
+            clock: Clock::real(),
+            random: Random::real(),
+            disk: Disk::real(),
+        };
         let broker = begun.run(listeners, control).await?;
         info!(id = broker.state.id, elapsed_ms = started.elapsed().as_millis(), "started");
         Ok(broker)
@@ -131,26 +132,13 @@ impl Broker {
     /// How it is now.
     #[must_use]
     pub fn status(&self) -> Status {
-        let image = self.state.metadata.image();
-        let held = self.state.replicas.all();
-        Status {
-            id: self.state.id,
-            cluster_id: self.state.cluster_id.clone(),
-            is_controller: self.state.office.fence().is_some(),
-            controller: image.controller,
-            brokers: image.brokers.keys().copied().collect(),
-            topics: image.topics.len(),
-            partitions: held.len(),
-            leaderships: held.iter().filter(|partition| partition.leader_epoch().is_ok()).count(),
-            unsynced_records: held.iter().map(|partition| unsynced_records(partition.log())).sum(),
-            connections: self.acceptors.connections(),
-            log_dirs: self.state.replicas.logs().status(),
-        }
+        Status::of(&self.state, self.acceptors.connections().total())
     }
 
     /// Stops in good order: no new connections, requests that wait are answered, the session closed (so that the cluster knows at once), logs synced and marked clean.
     pub async fn shutdown(mut self) {
         info!(id = self.state.id, "shutting down");
+        self.monitor.enter(Phase::ShuttingDown);
         self.state.groups.stop();
         self.state.replicas.stop_all();
         self.acceptors.stop();
@@ -170,46 +158,8 @@ impl Broker {
             Err(problem) => error!(error = %problem, "stopping the logs failed"),
         }
         self.control.end();
+        self.monitor.enter(Phase::NotRunning);
         info!(id = self.state.id, "shut down completed");
-    }
-}
-
-/// What a crash of the machine may cost now. The end is read first: what is synced meanwhile counts as synced.
-fn unsynced_records(log: &Log) -> u64 {
-    let end = log.log_end_offset();
-    u64::try_from(end.0 - log.durable_offset().0).unwrap_or_default()
-}
-
-impl ControlThread {
-    fn start() -> Result<ControlThread, BrokerError> {
-        let failed = |source| BrokerError::Io { action: "start the control thread".to_owned(), source };
-        let runtime = runtime::spawn::current_thread().map_err(failed)?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let thread = runtime::thread("broker-control", move || {
-            // An error means that the broker was dropped, which ends the thread too.
-            let _ = runtime.block_on(stopped);
-        })
-        .map_err(failed)?;
-        Ok(ControlThread { runtime: handle, stop: Some(stop), thread: Some(thread) })
-    }
-
-    fn end(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so.
-            let _ = thread.join();
-        }
-    }
-
-    /// Runs a step of the start on the control thread.
-    async fn run<T: Send + 'static>(
-        &self,
-        step: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
-    ) -> Result<T, BrokerError> {
-        self.runtime.spawn(step).await.unwrap_or_else(|failed| {
-            Err(BrokerError::Io { action: "run the control thread".to_owned(), source: std::io::Error::other(failed) })
-        })
     }
 }
 
@@ -217,6 +167,7 @@ impl ControlThread {
 #[derive(Clone)]
 struct Start {
     config: Arc<BrokerConfig>,
+    surroundings: Surroundings,
     clock: Clock,
     random: Random,
     disk: Disk,
@@ -270,6 +221,7 @@ impl Start {
             fetch_sessions: FetchSessions::new(self.config.fetch_session_slots, self.clock, self.random),
             groups: groups.clone(),
             producer_ids: ProducerIds::new(id, zookeeper.clone()),
+            loggers: self.surroundings.loggers.clone(),
             requests: RequestMetrics::new(|api| handlers::served(api).is_some()),
             creating: parking_lot::Mutex::default(),
             clock: self.clock,
@@ -286,6 +238,8 @@ impl Start {
         runtime::spawn(housekeeping(self.config.clone(), replicas.clone(), self.clock, stopped.clone()));
 
         let acceptors = self.accept(&state, listeners);
+        let monitor = self.surroundings.monitor.clone();
+        monitor.watch(&state, acceptors.connections().clone());
         let registration = registration::describe(&self.config, &advertised, self.clock);
         let registered = control
             .run(async move {
@@ -316,7 +270,7 @@ impl Start {
         };
         control.runtime.spawn(task.run(feed, image, stopped));
         self.wait_until_registered(&state).await;
-        Ok(Broker { state, acceptors, addresses, report, stop, control })
+        Ok(Broker { state, acceptors, addresses, report, stop, control, monitor })
     }
 
     /// Reaches ZooKeeper and learns the cluster's id, this broker's id, and the tree.
@@ -391,10 +345,14 @@ impl Start {
             .map(|topic| (topic.name.clone(), crate::replica_manager::log_config(&topic.config, expiration_ms)))
             .collect();
         config.recovery_threads_per_dir = self.config.recovery_threads_per_dir;
+        let monitor = &self.surroundings.monitor;
+        config.progress = monitor.recovery().clone();
+        monitor.enter(Phase::Recovery);
         let (disk, clock) = (self.disk, self.clock);
         let opened = runtime::spawn_blocking(move || LogManager::open(config, disk, clock)).await;
         let opened = opened.map_err(|failed| BrokerError::Storage(failed.to_string()))?;
         let (logs, report) = opened.map_err(storage_error)?;
+        monitor.enter(Phase::Starting);
         for (partition, problem) in &report.offline {
             error!(%partition, error = %problem, "a log is not served");
         }

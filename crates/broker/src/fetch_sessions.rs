@@ -97,6 +97,13 @@ pub struct FetchPlan {
 }
 
 impl FetchSessions {
+    /// How many sessions there are.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a figure, not a collection")]
+    pub fn len(&self) -> usize {
+        self.sessions.lock().len()
+    }
+
     /// Room for so many sessions.
     #[must_use]
     pub fn new(slots: usize, clock: Clock, random: Random) -> FetchSessions {

@@ -10,6 +10,7 @@
 
 pub mod alter_configs;
 pub mod api_versions;
+pub mod broker_loggers;
 pub mod controlled_shutdown;
 pub mod create_partitions;
 pub mod create_topics;

@@ -17,6 +17,7 @@ use crate::controller::Office;
 use crate::fetch_sessions::FetchSessions;
 use crate::group_coordinator::GroupCoordinator;
 use crate::handlers::{self, Session};
+use crate::loggers::Loggers;
 use crate::metadata::MetadataCache;
 use crate::metrics::RequestMetrics;
 use crate::network::{Answer, Service};
@@ -47,6 +48,8 @@ pub struct BrokerState {
     pub groups: Arc<GroupCoordinator>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// The log's levels; none where they cannot be changed.
+    pub loggers: Option<Arc<dyn Loggers>>,
     /// What is counted of requests.
     pub requests: RequestMetrics,
     /// Topics that a metadata request has asked to create, while that is under way.

@@ -7,9 +7,11 @@
 //! - [`writes`]: writes under way
 //! - [`commit`]: offsets in and out
 //! - [`remove`]: deleting groups and offsets, and what has expired
+//! - [`snapshot`]: for those who count
 
 pub mod commit;
 pub mod remove;
+pub mod snapshot;
 pub(crate) mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};

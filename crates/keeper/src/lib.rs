@@ -53,4 +53,4 @@ mod watch;
 pub use config::KeeperConfig;
 pub use error::KeeperError;
 pub use server::{Keeper, LOCK_FILE};
-pub use status::KeeperStatus;
+pub use status::{KeeperMonitor, KeeperStatus};

@@ -18,7 +18,7 @@ use crate::error::KeeperError;
 use crate::owner::Owner;
 use crate::processor::Processor;
 use crate::recovery::{DATA_FOLDER, recover};
-use crate::status::{Gauges, KeeperStatus};
+use crate::status::{Gauges, KeeperMonitor, KeeperStatus};
 
 /// Pause after `accept` failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -74,6 +74,11 @@ impl Keeper {
     /// How it is doing, as of its last turn.
     pub fn status(&self) -> KeeperStatus {
         self.gauges.read()
+    }
+
+    /// A look at it that outlives it.
+    pub fn monitor(&self) -> KeeperMonitor {
+        KeeperMonitor { gauges: self.gauges.clone(), ended: self.ended.clone() }
     }
 
     /// Resumes when the keeper has ended, by itself or because it was told to. [`Keeper::shutdown`] then says why.

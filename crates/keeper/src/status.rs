@@ -1,6 +1,9 @@
 //! A plain look at a running keeper, without asking the owner.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use tokio::sync::watch;
 
 use crate::processor::Processor;
 
@@ -27,20 +30,40 @@ pub struct KeeperStatus {
     pub received_count: u64,
     /// Replies and events sent since the start.
     pub sent_count: u64,
+    /// Shortest time from request to reply, in milliseconds.
+    pub latency_ms_min: u64,
     /// Mean time from request to reply, in microseconds.
     pub latency_us_mean: u64,
+    /// Longest time from request to reply, in milliseconds.
+    pub latency_ms_max: u64,
+}
+
+/// A look at a keeper from outside, also after its end. Cheap to clone; it keeps nothing alive.
+#[derive(Debug, Clone)]
+pub struct KeeperMonitor {
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) ended: watch::Receiver<bool>,
+}
+
+impl KeeperMonitor {
+    /// How it is doing, as of its last turn; none once it has ended.
+    #[must_use]
+    pub fn status(&self) -> Option<KeeperStatus> {
+        (!*self.ended.borrow()).then(|| self.gauges.read())
+    }
 }
 
 /// Where the owner leaves the numbers after each turn. They are read one by one, so a reader may see two turns at once.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     zxid: AtomicI64,
-    counts: [AtomicU64; 10],
+    counts: [AtomicU64; 12],
 }
 
 impl Gauges {
     pub(crate) fn set(&self, processor: &Processor, outstanding: usize) {
         self.zxid.store(processor.zxid, Ordering::Relaxed);
+        let (latency_ms_min, latency_ms_mean, latency_ms_max) = processor.stats.latency_ms();
         let counts = [
             processor.tree.node_count() as u64,
             processor.tree.ephemeral_count() as u64,
@@ -51,7 +74,9 @@ impl Gauges {
             outstanding as u64,
             processor.stats.received,
             processor.stats.sent,
-            (processor.stats.latency_ms().1 * 1000.0) as u64,
+            (latency_ms_mean * 1000.0) as u64,
+            latency_ms_min,
+            latency_ms_max,
         ];
         self.counts.iter().zip(counts).for_each(|(gauge, count)| gauge.store(count, Ordering::Relaxed));
     }
@@ -70,6 +95,8 @@ impl Gauges {
             received_count: count(7),
             sent_count: count(8),
             latency_us_mean: count(9),
+            latency_ms_min: count(10),
+            latency_ms_max: count(11),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use protocol::records::TimestampType;
 use protocol::types::BrokerId;
 
+use crate::progress::RecoveryProgress;
+
 /// Settings of one log. The defaults are Kafka 3.9's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -83,6 +85,8 @@ pub struct LogManagerConfig {
     pub flusher_threads: usize,
     /// File handles kept open for logs that are not being written; the least recently used are closed first.
     pub open_files_max: usize,
+    /// Told how far the start is.
+    pub progress: Arc<RecoveryProgress>,
 }
 
 impl LogManagerConfig {
@@ -98,6 +102,7 @@ impl LogManagerConfig {
             recovery_threads_per_dir: 2,
             flusher_threads: 4,
             open_files_max: 1024,
+            progress: Arc::default(),
         }
     }
 }

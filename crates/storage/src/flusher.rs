@@ -144,7 +144,9 @@ impl Shared {
             };
             // Those who ask from here on are not served by this sync, which may have looked at the end of the log already.
             let waiting = log.flush_waiters.take();
+            let began = log.clock.now();
             let result = log.flush();
+            log.dir().log_dir().flushes.add(log.clock.now().saturating_duration_since(began));
             let again = log.flush_waiters.finish();
             for (up_to, done) in waiting {
                 done(match &result {

@@ -10,7 +10,7 @@
 //! - [`log`], [`append`], [`read`], [`truncate`], [`retention`]: one partition
 //! - [`preallocation`], [`flusher`]: space reserved ahead; one sync for many
 //! - [`checkpoints`], [`meta_properties`]: the small text files
-//! - [`recovery`]: from files to a log, after a clean shutdown or a crash
+//! - [`recovery`]: from files to a log, after a clean shutdown or a crash; [`progress`]: how far that is
 //! - [`log_manager`]: all logs of a broker
 //! - [`dump`]: what `kafka-dump-log` shows
 //!
@@ -38,6 +38,7 @@ pub mod meta_properties;
 pub mod offset_index;
 pub mod preallocation;
 pub mod producer_state;
+pub mod progress;
 pub mod read;
 pub mod recovery;
 pub mod retention;
@@ -54,5 +55,6 @@ pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::{FlushDone, Flusher};
 pub use log::Log;
 pub use log_manager::{LogDirDescription, LogDirState, LogDirStatus, LogManager, RecoveryReport};
+pub use progress::{Recovered, RecoveryProgress};
 pub use protocol::records::TimestampType;
 pub use read::{FileSlice, ReadInfo, ReadLimit, TimestampOffset};

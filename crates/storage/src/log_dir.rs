@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::types::TopicPartition;
-use runtime::Disk;
+use runtime::{Disk, Durations};
 
 use crate::checkpoints::{self, RECOVERY_POINT_FILE};
 use crate::error::{Result, StorageError};
@@ -32,6 +32,8 @@ pub struct LogDir {
     free_when_full: AtomicU64,
     reserved_bytes: AtomicU64,
     recovery_points: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// How long the syncs of its logs took.
+    pub(crate) flushes: Durations,
 }
 
 impl LogDir {
@@ -48,6 +50,7 @@ impl LogDir {
             free_when_full: AtomicU64::new(0),
             reserved_bytes: AtomicU64::new(0),
             recovery_points: Mutex::new(BTreeMap::new()),
+            flushes: Durations::default(),
         }
     }
 

@@ -182,7 +182,7 @@ impl LogManager {
         let dir = Arc::new(PartitionDir::new(log_dir.clone(), path));
         let now_ms = self.clock.now_ms();
         let options = LoadOptions { clean: true, recovery_point: 0, log_start: 0, now_ms };
-        let (loaded, _) = recovery::load(partition, &dir, &self.cache, &config, options)?;
+        let (loaded, _) = recovery::load(partition, &dir, &self.cache, &config, options, &Default::default())?;
         let log = Log::assemble(partition.clone(), dir, self.cache.clone(), self.clock, config, loaded);
         self.adopt(&log);
         if let Some(id) = topic_id {

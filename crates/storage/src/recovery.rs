@@ -23,6 +23,7 @@ use crate::leader_epoch::LeaderEpochCache;
 use crate::log::Loaded;
 use crate::log_dir::PartitionDir;
 use crate::producer_state::{ProducerStates, snapshot};
+use crate::progress::RecoveryProgress;
 use crate::segment::{self, Segment};
 
 /// Longest control batch that is looked into.
@@ -66,6 +67,7 @@ pub(crate) fn load(
     cache: &Arc<FileCache>,
     config: &LogConfig,
     options: LoadOptions,
+    progress: &RecoveryProgress,
 ) -> Result<(Loaded, LogRecovery)> {
     let mut report = LogRecovery::default();
     let bases = list_segments(dir)?;
@@ -85,7 +87,7 @@ pub(crate) fn load(
 
     let mut checked_to = None;
     if !options.clean {
-        checked_to = check_segments(dir, &segments, &mut epochs, config, options, &mut report)?;
+        checked_to = check_segments(dir, &segments, &mut epochs, config, options, &mut report, progress)?;
     }
     let last_base = bases.last().copied();
     for (base, segment) in &segments {
@@ -176,6 +178,7 @@ fn check_segments(
     config: &LogConfig,
     options: LoadOptions,
     report: &mut LogRecovery,
+    progress: &RecoveryProgress,
 ) -> Result<Option<i64>> {
     let bases: Vec<i64> = segments.keys().copied().collect();
     let Some(last_base) = bases.last().copied() else { return Ok(None) };
@@ -194,6 +197,7 @@ fn check_segments(
     for (base, segment) in segments.range(from..) {
         let mut seen_epochs: Vec<(i32, i64)> = Vec::new();
         let walked = segment.walk(true, config, |entry, _| {
+            progress.checked(u64::from(entry.size));
             if seen_epochs.last().is_none_or(|last| last.0 < entry.leader_epoch()) {
                 seen_epochs.push((entry.leader_epoch(), entry.base_offset));
             }

@@ -11,19 +11,19 @@ use protocol::messages::incremental_alter_configs::{
 };
 use protocol::wire::Str;
 
-use super::RequestContext;
 use super::create_topics::Refused;
-use super::describe_configs::{BROKER, TOPIC, check_broker};
+use super::describe_configs::{BROKER, BROKER_LOGGER, TOPIC, check_broker};
+use super::{RequestContext, broker_loggers};
 use crate::config::key::{Kind, split_list};
 use crate::config::topic;
 use crate::controller::topics::configure;
 use crate::metadata::image::is_internal;
 use crate::state::BrokerState;
 
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
-const SUBTRACT: i8 = 3;
+pub(super) const SET: i8 = 0;
+pub(super) const DELETE: i8 = 1;
+pub(super) const APPEND: i8 = 2;
+pub(super) const SUBTRACT: i8 = 3;
 
 /// How long a change may take to come back from ZooKeeper; the answer goes out then all the same, for the change is written.
 const SHOWN_LIMIT: Duration = Duration::from_secs(5);
@@ -70,9 +70,13 @@ pub async fn handle_incremental(
 ) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
-        let change = |current: &BTreeMap<String, String>| apply(&broker, current, &resource.configs);
-        let altered =
-            alter(&broker, resource.resource_type, &resource.resource_name, request.validate_only, change).await;
+        let (kind, name) = (resource.resource_type, &resource.resource_name);
+        let altered = if kind == BROKER_LOGGER {
+            broker_loggers::alter(&broker, name, &resource.configs, request.validate_only)
+        } else {
+            let change = |current: &BTreeMap<String, String>| apply(&broker, current, &resource.configs);
+            alter(&broker, kind, name, request.validate_only, change).await
+        };
         let (code, message) = outcome(altered);
         responses.push(incremental::AlterConfigsResourceResponse {
             error_code: code.0,
@@ -105,6 +109,10 @@ async fn alter(
                 check_broker(broker, name)?;
             }
             let text = "Changing the configuration of a running broker is not served yet; set it in server.properties and restart.";
+            return Err((ErrorCode::INVALID_REQUEST, text.to_owned()));
+        }
+        BROKER_LOGGER => {
+            let text = "AlterConfigs is deprecated and does not support the resource type BROKER_LOGGER";
             return Err((ErrorCode::INVALID_REQUEST, text.to_owned()));
         }
         other => {

@@ -9,8 +9,8 @@ use protocol::messages::describe_configs::{
 };
 use protocol::wire::Str;
 
-use super::RequestContext;
 use super::create_topics::Refused;
+use super::{RequestContext, broker_loggers};
 use crate::config::broker_keys::KEYS;
 use crate::config::key::{Key, Update};
 use crate::config::topic::{Source, TOPIC_KEYS, effective, synonyms};
@@ -22,7 +22,7 @@ pub(super) const TOPIC: i8 = 2;
 /// `resource_type` of a broker.
 pub(super) const BROKER: i8 = 4;
 /// `resource_type` of a broker's loggers.
-const BROKER_LOGGER: i8 = 8;
+pub(super) const BROKER_LOGGER: i8 = 8;
 
 /// What a client wants to see besides the values.
 #[derive(Clone, Copy)]
@@ -76,8 +76,8 @@ fn describe(
             Ok(KEYS.iter().filter(|key| wanted(key.name)).map(|key| describe_broker_key(broker, key, detail)).collect())
         }
         BROKER_LOGGER => {
-            check_broker(broker, &resource.resource_name)?;
-            Ok(Vec::new())
+            broker_loggers::check_broker(broker, &resource.resource_name)?;
+            Ok(broker_loggers::describe(broker, &wanted, detail.is_default))
         }
         other => Err((ErrorCode::INVALID_REQUEST, format!("Unsupported resource type: {other}"))),
     }

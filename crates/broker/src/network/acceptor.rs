@@ -41,13 +41,45 @@ pub struct ConnectionLimits {
 /// The acceptors of a broker, and its connections.
 pub struct Acceptors {
     stop: watch::Sender<bool>,
-    counts: Arc<Mutex<Counts>>,
+    counts: ConnectionCounts,
 }
+
+/// How many connections there are and were. Cheap to clone; it outlives the acceptors.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionCounts(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
     total: usize,
     per_ip: HashMap<IpAddr, usize>,
+    listeners: Vec<ListenerCounts>,
+}
+
+/// The connections of one listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListenerCounts {
+    /// Its name.
+    pub listener: String,
+    /// Open now.
+    pub open: usize,
+    /// Accepted so far.
+    pub accepted: u64,
+    /// Turned away so far, because there were too many.
+    pub turned_away: u64,
+}
+
+impl ConnectionCounts {
+    /// Connections that are open now.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.0.lock().total
+    }
+
+    /// By listener, in the order of their numbers.
+    #[must_use]
+    pub fn by_listener(&self) -> Vec<ListenerCounts> {
+        self.0.lock().listeners.clone()
+    }
 }
 
 /// Takes the ports of all listeners.
@@ -98,7 +130,10 @@ impl Acceptors {
         connections: &ConnectionLimits,
     ) -> Acceptors {
         let (stop, stopped) = watch::channel(false);
-        let counts = Arc::new(Mutex::new(Counts::default()));
+        let names = listeners.iter().map(|listener| listener.config.name.clone());
+        let of = |listener| ListenerCounts { listener, ..ListenerCounts::default() };
+        let counts =
+            ConnectionCounts(Arc::new(Mutex::new(Counts { listeners: names.map(of).collect(), ..Counts::default() })));
         for (number, listener) in listeners.into_iter().enumerate() {
             runtime::spawn(accept_loop(
                 service.clone(),
@@ -113,10 +148,10 @@ impl Acceptors {
         Acceptors { stop, counts }
     }
 
-    /// Connections that are open now.
+    /// How many connections there are and were.
     #[must_use]
-    pub fn connections(&self) -> usize {
-        self.counts.lock().total
+    pub fn connections(&self) -> &ConnectionCounts {
+        &self.counts
     }
 
     /// Closes every listener and connection.
@@ -132,7 +167,7 @@ async fn accept_loop<S: Service>(
     listener: BoundListener,
     limits: Limits,
     connections: ConnectionLimits,
-    counts: Arc<Mutex<Counts>>,
+    counts: ConnectionCounts,
     mut stopped: watch::Receiver<bool>,
 ) {
     info!(listener = %listener.config.name, address = %listener.address, "awaiting socket connections");
@@ -150,7 +185,7 @@ async fn accept_loop<S: Service>(
                 continue;
             }
         };
-        let Some(place) = Place::take(&counts, peer.ip(), &connections) else {
+        let Some(place) = Place::take(&counts, number, peer.ip(), &connections) else {
             warn!(%peer, "too many connections; closing this one");
             continue;
         };
@@ -177,28 +212,39 @@ async fn run_connection<S: Service>(
 
 /// One connection's place within the limits, free again when dropped.
 struct Place {
-    counts: Arc<Mutex<Counts>>,
+    counts: ConnectionCounts,
+    listener: usize,
     ip: IpAddr,
 }
 
 impl Place {
-    fn take(counts: &Arc<Mutex<Counts>>, ip: IpAddr, limits: &ConnectionLimits) -> Option<Place> {
+    fn take(counts: &ConnectionCounts, listener: usize, ip: IpAddr, limits: &ConnectionLimits) -> Option<Place> {
         let ip = ip.to_canonical();
         let per_ip_max = limits.per_ip_overrides.get(&ip).copied().unwrap_or(limits.per_ip_max);
-        let mut held = counts.lock();
+        let mut held = counts.0.lock();
         if held.total >= limits.total_max || held.per_ip.get(&ip).copied().unwrap_or_default() >= per_ip_max {
+            if let Some(counts) = held.listeners.get_mut(listener) {
+                counts.turned_away += 1;
+            }
             return None;
         }
         held.total += 1;
+        if let Some(counts) = held.listeners.get_mut(listener) {
+            counts.open += 1;
+            counts.accepted += 1;
+        }
         *held.per_ip.entry(ip).or_default() += 1;
-        Some(Place { counts: counts.clone(), ip })
+        Some(Place { counts: counts.clone(), listener, ip })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = self.counts.lock();
+        let mut held = self.counts.0.lock();
         held.total -= 1;
+        if let Some(counts) = held.listeners.get_mut(self.listener) {
+            counts.open -= 1;
+        }
         if let Some(count) = held.per_ip.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {
@@ -214,7 +260,8 @@ mod tests {
 
     #[test]
     fn places_are_counted_by_address_and_come_back() {
-        let counts = Arc::new(Mutex::new(Counts::default()));
+        let counts = ConnectionCounts::default();
+        counts.0.lock().listeners.push(ListenerCounts::default());
         let home: IpAddr = "127.0.0.1".parse().unwrap();
         let away: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
         let limits = ConnectionLimits {
@@ -222,13 +269,15 @@ mod tests {
             per_ip_max: 2,
             per_ip_overrides: HashMap::from([("10.0.0.1".parse().unwrap(), 1)]),
         };
-        let first = Place::take(&counts, home, &limits).unwrap();
-        let _second = Place::take(&counts, home, &limits).unwrap();
-        assert!(Place::take(&counts, home, &limits).is_none(), "two from one address");
-        let _third = Place::take(&counts, away, &limits).unwrap();
+        let first = Place::take(&counts, 0, home, &limits).unwrap();
+        let _second = Place::take(&counts, 0, home, &limits).unwrap();
+        assert!(Place::take(&counts, 0, home, &limits).is_none(), "two from one address");
+        let _third = Place::take(&counts, 0, away, &limits).unwrap();
         drop(first);
-        assert!(Place::take(&counts, away, &limits).is_none(), "the override allows one");
-        assert!(Place::take(&counts, home, &limits).is_some());
-        assert_eq!(counts.lock().total, 2, "the temporary place is free again");
+        assert!(Place::take(&counts, 0, away, &limits).is_none(), "the override allows one");
+        assert!(Place::take(&counts, 0, home, &limits).is_some());
+        assert_eq!(counts.total(), 2, "the temporary place is free again");
+        let told = ListenerCounts { listener: String::new(), open: 2, accepted: 4, turned_away: 2 };
+        assert_eq!(counts.by_listener(), [told]);
     }
 }

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use protocol::types::TopicPartition;
+use runtime::DurationsSnapshot;
 
 use super::*;
 
@@ -65,6 +66,14 @@ impl LogManager {
     #[must_use]
     pub fn status(&self) -> Vec<LogDirStatus> {
         self.dirs.iter().map(|dir| self.status_of(dir)).collect()
+    }
+
+    /// How long syncs took, over all directories.
+    #[must_use]
+    pub fn flushes(&self) -> DurationsSnapshot {
+        let mut all = DurationsSnapshot::default();
+        self.dirs.iter().for_each(|dir| all.merge(&dir.log_dir.flushes.snapshot()));
+        all
     }
 
     /// Whether no directory is left: the broker can do nothing more.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::checkpoints::RECOVERY_POINT_FILE;
 use crate::meta_properties;
+use crate::progress::RecoveryProgress;
 
 /// Held by the broker that uses a log directory; holds its process id.
 pub(super) const LOCK_FILE: &str = ".lock";
@@ -80,7 +81,8 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
         removals: Mutex::new(found.removals),
     };
     let threads = config.recovery_threads_per_dir.max(1) * config.dirs.len();
-    for loaded in load_all(found.jobs, threads, &cache, clock)? {
+    config.progress.begin(found.jobs.len(), found.unclean);
+    for loaded in load_all(found.jobs, threads, &cache, clock, &config.progress)? {
         manager.take(loaded, &mut report);
     }
     if found.unclean {
@@ -173,17 +175,24 @@ fn survey(
     Ok(StoredCheckpoints { high_watermarks, log_starts })
 }
 
-fn load_all(jobs: Vec<Job>, threads: usize, cache: &Arc<FileCache>, clock: Clock) -> Result<Vec<Loaded>> {
+fn load_all(
+    jobs: Vec<Job>,
+    threads: usize,
+    cache: &Arc<FileCache>,
+    clock: Clock,
+    progress: &Arc<RecoveryProgress>,
+) -> Result<Vec<Loaded>> {
     let threads = threads.min(jobs.len());
     let queue = Arc::new(Mutex::new(VecDeque::from(jobs)));
     let mut workers = Vec::new();
     for number in 0..threads {
-        let (queue, cache) = (queue.clone(), cache.clone());
+        let (queue, cache, progress) = (queue.clone(), cache.clone(), progress.clone());
         let worker = runtime::thread(format!("log-recovery-{number}"), move || {
             let mut loaded = Vec::new();
             loop {
                 let Some(job) = queue.lock().pop_front() else { return loaded };
-                loaded.push(load_one(job, &cache, clock));
+                loaded.push(load_one(job, &cache, clock, &progress));
+                progress.loaded_one();
             }
         });
         workers.push(worker.map_err(|error| StorageError::io("start a thread to load", Path::new("logs"), error))?);
@@ -199,8 +208,9 @@ fn load_all(jobs: Vec<Job>, threads: usize, cache: &Arc<FileCache>, clock: Clock
     Ok(loaded)
 }
 
-fn load_one(job: Job, cache: &Arc<FileCache>, clock: Clock) -> Loaded {
-    let result = recovery::load(&job.partition, &job.dir, cache, &job.config, job.options).map(|(loaded, recovery)| {
+fn load_one(job: Job, cache: &Arc<FileCache>, clock: Clock, progress: &RecoveryProgress) -> Loaded {
+    let loaded = recovery::load(&job.partition, &job.dir, cache, &job.config, job.options, progress);
+    let result = loaded.map(|(loaded, recovery)| {
         let (partition, dir) = (job.partition.clone(), job.dir.clone());
         let log = Log::assemble(partition, dir, cache.clone(), clock, job.config.clone(), loaded);
         log.set_high_watermark(Offset(job.high_watermark.unwrap_or(0)));
