@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use coordinator::groups::snapshot::GroupSnapshot;
 use runtime::DurationsSnapshot;
-use storage::{Log, LogDirStatus, Recovered};
+use storage::{Log, Recovered};
+pub use storage::{LogDirState, LogDirStatus};
 
 use crate::control::ZooKeeperStatus;
 use crate::metadata::Image;

@@ -13,6 +13,7 @@
 //! - [`sim_disk`]: a disk in memory that loses power, runs full and fails as told, for tests
 //! - [`net`]: listeners and streams, `sendfile` included
 //! - [`spawn`]: tasks, threads and the pool for calls that block
+//! - [`usage`]: what this process uses of the machine
 //!
 //! # Invariants
 //! - No other crate calls `std::thread::spawn`, `tokio::task::spawn_blocking`, `SystemTime::now` or `Instant::now` (clippy's disallowed methods).
@@ -25,6 +26,7 @@ pub mod net;
 pub mod random;
 pub mod sim_disk;
 pub mod spawn;
+pub mod usage;
 
 pub use clock::Clock;
 pub use disk::{Disk, File};

@@ -105,12 +105,8 @@ mod tests {
     #[test]
     fn operations_are_kafkas() {
         let expect = |name: &str, value: Option<&str>, operation: i8, expected: Result<Option<Level>, &str>| {
-            let config = AlterableConfig {
-                name: Str::from(name),
-                value: value.map(Str::from),
-                config_operation: operation,
-                ..Default::default()
-            };
+            let config =
+                AlterableConfig { name: Str::from(name), value: value.map(Str::from), config_operation: operation };
             let checked = check(&config, |logger| logger == ROOT || logger == "broker");
             let checked = checked.map(|(_, level)| level).map_err(|(_, text)| text);
             assert_eq!(checked.as_ref().copied().map_err(String::as_str), expected, "{name} {value:?} {operation}");
