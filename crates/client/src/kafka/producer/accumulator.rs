@@ -21,7 +21,7 @@ use super::super::cluster::whole_ms;
 use super::super::config::ProducerConfig;
 use super::super::error::{ClientError, Result};
 use super::ProducerRecord;
-use super::batch::{Batch, Delivery, Identity, Outcome};
+use super::batch::{Acked, Batch, Delivery, Identity, Outcome};
 
 /// Bytes of a batch before its first record.
 const BATCH_OVERHEAD_BYTES: usize = 61;
@@ -230,15 +230,20 @@ impl Accumulator {
         Drained::Batch(Box::new(batch))
     }
 
-    /// A batch under way is done with, one way or the other. `gap` where it had a sequence that its partition's log will not see.
-    pub(super) fn finish(&self, batch: &Batch, gap: bool) {
-        let queue = self.queue(&batch.partition);
+    /// A batch under way has come to its end. Those who wait for what is outstanding wait until everybody was told.
+    pub(super) fn settle(&self, batch: Batch, result: Result<Acked>) {
+        let (queue, ordinal) = (self.queue(&batch.partition), batch.ordinal);
         {
             let mut state = queue.state.lock();
-            state.in_flight.remove(&batch.ordinal);
-            state.needs_new_epoch |= gap && batch.sequence.is_some();
+            state.in_flight.remove(&ordinal);
+            // A batch that was given up leaves a gap in the sequence.
+            state.needs_new_epoch |= result.is_err() && batch.sequence.is_some();
         }
-        self.outstanding.lock().outcomes.remove(&batch.ordinal);
+        match result {
+            Ok(acked) => batch.succeed(acked),
+            Err(error) => batch.fail(error),
+        }
+        self.outstanding.lock().outcomes.remove(&ordinal);
     }
 
     /// A batch under way is to be sent again: it goes where it was.

@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -37,6 +38,8 @@ pub(super) struct Acked {
 pub(super) struct Outcome {
     partition: TopicPartition,
     result: OnceLock<Result<Acked>>,
+    /// Whether the callbacks have run: who waits goes on behind them, as with Kafka's client.
+    is_told: AtomicBool,
     told: Notify,
     callbacks: Mutex<Vec<Waiting>>,
 }
@@ -66,20 +69,23 @@ impl Outcome {
         if self.result.set(result).is_err() {
             return;
         }
-        self.told.notify_waiters();
         let waiting = std::mem::take(&mut *self.callbacks.lock());
         if let Some(result) = self.result.get() {
             for waiting in waiting {
                 (waiting.callback)(self.metadata(waiting.index, waiting.timestamp, result));
             }
         }
+        self.is_told.store(true, Ordering::Release);
+        self.told.notify_waiters();
     }
 
     /// Waits for the result.
     pub(super) async fn wait(&self) -> &Result<Acked> {
         loop {
             let told = self.told.notified();
-            if let Some(result) = self.result.get() {
+            if self.is_told.load(Ordering::Acquire)
+                && let Some(result) = self.result.get()
+            {
                 return result;
             }
             told.await;
@@ -186,6 +192,7 @@ impl Batch {
         let outcome = Outcome {
             partition: partition.clone(),
             result: OnceLock::new(),
+            is_told: AtomicBool::new(false),
             told: Notify::new(),
             callbacks: Mutex::new(Vec::new()),
         };

@@ -180,8 +180,7 @@ impl Sender {
             node.in_flight.fetch_sub(1, Ordering::AcqRel);
             self.nodes.remove(&broker);
             for batch in refused.into_inner() {
-                self.shared.accumulator.finish(&batch, true);
-                batch.fail(ClientError::ProducerClosed);
+                self.shared.accumulator.settle(batch, Err(ClientError::ProducerClosed));
             }
         }
     }
@@ -327,8 +326,7 @@ fn request(shared: &Shared, batches: &mut Vec<Batch>, version: i16) -> Result<Pr
         let records = match records {
             Ok(records) => records,
             Err(error) => {
-                shared.accumulator.finish(&batch, true);
-                batch.fail(error);
+                shared.accumulator.settle(batch, Err(error));
                 continue;
             }
         };
@@ -367,8 +365,7 @@ fn judge(shared: &Shared, batches: Vec<Batch>, result: Result<Option<ProduceResp
         Ok(Some(response)) => response,
         Ok(None) => {
             for batch in batches {
-                shared.accumulator.finish(&batch, false);
-                batch.succeed(Acked { base_offset: None, log_append_time: None });
+                shared.accumulator.settle(batch, Ok(Acked { base_offset: None, log_append_time: None }));
             }
             return;
         }
@@ -411,8 +408,7 @@ fn judge_batch(shared: &Shared, batch: Batch, answer: &PartitionProduceResponse)
         ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
             let base_offset = (answer.base_offset >= 0).then_some(Offset(answer.base_offset));
             let log_append_time = (answer.log_append_time_ms >= 0).then_some(answer.log_append_time_ms);
-            shared.accumulator.finish(&batch, false);
-            batch.succeed(Acked { base_offset, log_append_time });
+            shared.accumulator.settle(batch, Ok(Acked { base_offset, log_append_time }));
         }
         ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER if batch.sequence.is_some() => {
             // Behind a batch that is being retried this is only its echo. By itself it means that the broker has lost what came before.
@@ -452,15 +448,13 @@ fn retry_or_fail(shared: &Shared, mut batch: Batch, error: ClientError, new_epoc
     let unreadable = matches!(error, ClientError::Malformed { .. }) && batch.sequence.is_some();
     let helps = error.is_retriable() || new_epoch || unreadable || is_echo(&error, &batch);
     if !helps || batch.attempts > shared.config.retries {
-        shared.accumulator.finish(&batch, true);
-        batch.fail(error);
+        shared.accumulator.settle(batch, Err(error));
         return;
     }
     if age >= shared.config.delivery_timeout {
         batch.last_error = Some(error);
         let error = accumulator::timed_out(&batch, age);
-        shared.accumulator.finish(&batch, true);
-        batch.fail(error);
+        shared.accumulator.settle(batch, Err(error));
         return;
     }
     tracing::warn!("Got error produce response on topic-partition {}, retrying: {error}", batch.partition);

@@ -8,6 +8,8 @@ use super::*;
 const FIRST: Identity = Identity { id: 7, epoch: 0 };
 const SECOND: Identity = Identity { id: 7, epoch: 1 };
 
+const STORED: Acked = Acked { base_offset: None, log_append_time: None };
+
 /// An accumulator, and a clock that is turned by hand.
 struct Desk {
     accumulator: Accumulator,
@@ -102,9 +104,8 @@ fn memory_is_held_until_the_batch_is_done_with() {
     assert_eq!(desk.memory.available_permits(), (1 << 20) - 200);
     let batch = desk.drain(Numbering::Off).unwrap();
     assert_eq!(desk.memory.available_permits(), (1 << 20) - 200);
-    desk.accumulator.finish(&batch, false);
+    desk.accumulator.settle(batch, Ok(STORED));
     assert!(desk.accumulator.outstanding().is_empty());
-    drop(batch);
     assert_eq!(desk.memory.available_permits(), 1 << 20);
 }
 
@@ -136,7 +137,7 @@ fn sequences_follow_each_other_and_stay_with_their_batch() {
     desk.retry(second);
     assert_eq!(desk.readiness(false, true), Readiness::Blocked);
     assert!(desk.drain(Numbering::On(FIRST)).is_none());
-    desk.accumulator.finish(&again, false);
+    desk.accumulator.settle(again, Ok(STORED));
     assert_eq!(sequence(&desk.drain(Numbering::On(FIRST)).unwrap()), (0, 1));
 }
 
@@ -171,7 +172,7 @@ fn a_gap_in_the_sequence_is_closed_by_a_new_epoch() {
     let first = desk.drain(Numbering::On(FIRST)).unwrap();
     let second = desk.drain(Numbering::On(FIRST)).unwrap();
     // The first is given up although it had a number; the second comes back as out of order.
-    desk.accumulator.finish(&first, true);
+    desk.accumulator.settle(first, Err(ClientError::ProducerClosed));
     assert!(desk.drain(Numbering::On(FIRST)).is_none(), "not while one of the old epoch is under way");
     desk.retry(second);
     assert!(desk.needs_new_epoch(FIRST));
@@ -192,8 +193,8 @@ fn a_partition_in_order_keeps_its_epoch_until_nothing_is_numbered() {
     let first = desk.drain(Numbering::On(SECOND)).unwrap();
     let second = desk.drain(Numbering::On(SECOND)).unwrap();
     assert_eq!((sequence(&first), sequence(&second)), ((0, 0), (0, 1)));
-    desk.accumulator.finish(&first, false);
-    desk.accumulator.finish(&second, false);
+    desk.accumulator.settle(first, Ok(STORED));
+    desk.accumulator.settle(second, Ok(STORED));
     assert_eq!(sequence(&desk.drain(Numbering::On(SECOND)).unwrap()), (1, 0));
 }
 
@@ -208,5 +209,18 @@ fn what_is_too_old_is_given_up_with_kafkas_text() {
     let expired = desk.accumulator.expire(desk.now);
     let [(_, error)] = expired.as_slice() else { panic!("one batch expires") };
     assert_eq!(error.to_string(), "Expiring 2 record(s) for t-0:120000 ms has passed since batch creation");
+    assert!(desk.accumulator.outstanding().is_empty());
+}
+
+#[test]
+fn a_batch_is_outstanding_until_everybody_was_told() {
+    let desk = Arc::new(desk(|_| {}));
+    let (delivery, _) = desk.append(50);
+    let (seen, told) = std::sync::mpsc::channel();
+    let watched = desk.clone();
+    delivery.on_complete(move |_| seen.send(watched.accumulator.outstanding().len()).unwrap());
+    let batch = desk.drain(Numbering::Off).unwrap();
+    desk.accumulator.settle(batch, Ok(STORED));
+    assert_eq!(told.try_recv(), Ok(1), "a flush waits for the callback too");
     assert!(desk.accumulator.outstanding().is_empty());
 }
