@@ -4,8 +4,8 @@
 //! write that a crash could still take back. While one batch is being synced on the log's own thread, the next one gathers: group commit without a timer.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use runtime::clock::Instant;
 use runtime::{Clock, Task};
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use crate::error::KeeperError;
 use crate::processor::{Command, Processor, Turn};
-use crate::session::TICK_MS;
+use crate::session::SessionClock;
 use crate::snapshot;
 use crate::status::Gauges;
 use crate::wal::{LogBuffer, Wal};
@@ -26,9 +26,6 @@ const LOG_BYTES_MAX: usize = 16 << 20;
 
 /// Turns waiting for the log beyond which no message is taken.
 const TURNS_MAX: usize = 1000;
-
-/// A tick that comes later than this says that the keeper stood still; sessions do not age meanwhile.
-const TICK_LATE_MAX_MS: u64 = 2 * TICK_MS;
 
 /// Work for the log's thread.
 enum LogWork {
@@ -156,45 +153,45 @@ impl Owner {
         mut messages: mpsc::Receiver<(Command, Option<OwnedSemaphorePermit>)>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), KeeperError> {
-        let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut ticked = self.clock.now();
+        let mut session_clock = SessionClock::new(self.clock.now());
+        let mut tick_at = session_clock.plan(self.processor.sessions.sleep_ms());
+        let mut tick = pin!(self.clock.sleep_until(tick_at));
         let mut collect = tokio::time::interval(self.processor.config.container_check_interval);
         collect.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let result = loop {
+            // A timer that rings too early costs less than one that is set anew for each message.
+            let due = session_clock.plan(self.processor.sessions.sleep_ms());
+            if due < tick_at || tick_at <= self.clock.now() {
+                tick_at = due;
+                tick.set(self.clock.sleep_until(tick_at));
+            }
             let wake = tokio::select! {
                 biased;
                 synced = self.log.done.recv() => Wake::Synced(synced),
                 _ = stop.wait_for(|stop| *stop) => Wake::Stop,
-                _ = tick.tick() => Wake::Tick,
+                () = tick.as_mut() => Wake::Tick,
                 _ = collect.tick() => Wake::Collect,
                 result = snapshot_finished(&mut self.finishing) => Wake::SnapshotDone(result),
                 message = messages.recv(), if self.takes_messages() => Wake::Message(message),
                 () = snapshot_room(&self.snapshot) => Wake::SnapshotRoom,
             };
+            // Sessions that a message touches count from now.
+            self.processor.expire_sessions(session_clock.advance(self.clock.now()));
             match wake {
                 Wake::Synced(Some(Ok(synced))) => self.synced(synced),
                 Wake::Synced(Some(Err(error))) => break Err(error),
                 Wake::Synced(None) => break Err(KeeperError::Panicked),
                 Wake::Stop | Wake::Message(None) => break Ok(()),
-                Wake::Tick => {
-                    let now = self.clock.now();
-                    let elapsed_ms = now.saturating_duration_since(ticked).as_millis() as u64;
-                    // Whole milliseconds only: the rest counts next time.
-                    ticked += Duration::from_millis(elapsed_ms);
-                    self.processor.expire_sessions(elapsed_ms.min(TICK_LATE_MAX_MS));
-                }
+                Wake::Tick => {}
                 Wake::Collect => self.processor.collect(),
                 Wake::Message(Some((command, permit))) => {
                     self.processor.handle(command);
                     drop(permit);
-                    for _ in 1..TURN_MESSAGES_MAX {
-                        if self.processor.log.bytes() > LOG_BYTES_MAX {
-                            break;
-                        }
-                        let Ok((command, permit)) = messages.try_recv() else { break };
-                        self.processor.handle(command);
-                        drop(permit);
+                    self.handle_waiting(&mut messages);
+                    if !self.syncing && !self.processor.log.is_empty() {
+                        // One look at the sockets: what has come from others meanwhile shares the sync that is about to begin.
+                        tokio::task::yield_now().await;
+                        self.handle_waiting(&mut messages);
                     }
                 }
                 Wake::SnapshotRoom => {}
@@ -203,6 +200,18 @@ impl Owner {
             self.end_turn();
         };
         self.shut_down(result).await
+    }
+
+    /// Handles what waits, as much as belongs in a turn.
+    fn handle_waiting(&mut self, messages: &mut mpsc::Receiver<(Command, Option<OwnedSemaphorePermit>)>) {
+        for _ in 1..TURN_MESSAGES_MAX {
+            if self.processor.log.bytes() > LOG_BYTES_MAX {
+                break;
+            }
+            let Ok((command, permit)) = messages.try_recv() else { break };
+            self.processor.handle(command);
+            drop(permit);
+        }
     }
 
     fn takes_messages(&self) -> bool {

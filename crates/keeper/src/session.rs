@@ -1,17 +1,25 @@
 //! Sessions and when they expire (ZooKeeper's `SessionTrackerImpl`).
 //!
-//! A session lies in the bucket of the tick at which it expires and moves on with every packet. The clock of sessions is fed by the owner's ticks and never jumps:
-//! while the keeper itself stood still, no session grew older. After a restart every session has its full time-out again.
+//! A session lies in the bucket of the tick at which it expires and moves on with every packet. The clock of sessions is fed by the owner and never jumps: what the keeper
+//! slept longer than it meant to, no session grew older ([`SessionClock`]). After a restart every session has its full time-out again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use protocol::zookeeper::PASSWORD_BYTES;
+use runtime::clock::Instant;
 
 use crate::watch::ConnectionId;
 
 /// Width of a bucket, and the most by which an expiry is late.
 pub(crate) const TICK_MS: u64 = 200;
+
+/// Longest sleep of a keeper with nothing to do: ZooKeeper's own default `tickTime`.
+const SLEEP_MAX_MS: u64 = 2_000;
+
+/// A sleep that ends later than this after its time says that the keeper stood still. Half a tick is then left to be slept, so that what came meanwhile is read first.
+const LATE_MAX_MS: u64 = TICK_MS / 2;
 
 /// Sessions there may be; further clients are turned away until some have ended.
 pub(crate) const SESSIONS_MAX: usize = 1 << 20;
@@ -106,6 +114,13 @@ impl Sessions {
         }
     }
 
+    /// How long nothing needs to be looked at: up to one tick before the next expiry. The last tick before it is always slept alone, so that packets that came while the keeper
+    /// stood still are read before anybody is declared dead.
+    pub(crate) fn sleep_ms(&self) -> u64 {
+        let Some((bucket, _)) = self.buckets.first_key_value() else { return SLEEP_MAX_MS };
+        (bucket * TICK_MS).saturating_sub(self.now_ms + TICK_MS).clamp(TICK_MS, SLEEP_MAX_MS)
+    }
+
     /// Moves the clock on and gives the sessions whose time is over, oldest first. They stay until removed.
     pub(crate) fn advance(&mut self, elapsed_ms: u64) -> Vec<i64> {
         self.now_ms += elapsed_ms;
@@ -124,6 +139,36 @@ impl Sessions {
                 self.buckets.remove(&bucket);
             }
         }
+    }
+}
+
+/// What of the time that passed counts for sessions.
+#[derive(Debug)]
+pub(crate) struct SessionClock {
+    /// Up to here it has been counted.
+    counted: Instant,
+    /// How long the keeper means to sleep from there on.
+    planned_ms: u64,
+}
+
+impl SessionClock {
+    pub(crate) fn new(now: Instant) -> SessionClock {
+        SessionClock { counted: now, planned_ms: SLEEP_MAX_MS }
+    }
+
+    /// Whole milliseconds since the last call; less than were planned, where the keeper slept longer than it meant to.
+    pub(crate) fn advance(&mut self, now: Instant) -> u64 {
+        let passed_ms = u64::try_from(now.saturating_duration_since(self.counted).as_millis()).unwrap_or(u64::MAX);
+        // The rest of a millisecond counts next time.
+        self.counted += Duration::from_millis(passed_ms);
+        let is_late = passed_ms > self.planned_ms.saturating_add(LATE_MAX_MS);
+        if is_late { self.planned_ms.saturating_sub(LATE_MAX_MS) } else { passed_ms }
+    }
+
+    /// The keeper is about to sleep; returns until when.
+    pub(crate) fn plan(&mut self, sleep_ms: u64) -> Instant {
+        self.planned_ms = sleep_ms;
+        self.counted + Duration::from_millis(sleep_ms)
     }
 }
 
@@ -176,5 +221,34 @@ mod tests {
         assert!(first > 0);
         assert_eq!(first >> 56, 0);
         assert_eq!(sessions.next_id(1_700_000_000_000), first + 1);
+    }
+
+    #[test]
+    fn an_idle_keeper_sleeps_until_a_tick_before_the_next_expiry() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.sleep_ms(), SLEEP_MAX_MS);
+        sessions.add(1, 1000, [1; 16]);
+        assert_eq!(sessions.sleep_ms(), 800);
+        sessions.advance(800);
+        assert_eq!(sessions.sleep_ms(), TICK_MS, "the last tick is slept alone");
+        sessions.advance(199);
+        assert_eq!(sessions.sleep_ms(), TICK_MS);
+        sessions.add(2, 60_000, [2; 16]);
+        sessions.remove(1);
+        assert_eq!(sessions.sleep_ms(), SLEEP_MAX_MS);
+    }
+
+    #[test]
+    fn no_session_grows_older_while_the_keeper_stands_still() {
+        let start = runtime::Clock::real().now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut clock = SessionClock::new(start);
+        assert_eq!(clock.plan(1_000), at(1_000));
+        assert_eq!(clock.advance(at(400)), 400, "woken early by a message");
+        clock.plan(1_000);
+        assert_eq!(clock.advance(at(60_000)), 900, "it slept a minute instead of a second");
+        clock.plan(200);
+        assert_eq!(clock.advance(at(60_200) + Duration::from_micros(900)), 200);
+        assert_eq!(clock.advance(at(60_202)), 2, "fractions add up");
     }
 }
