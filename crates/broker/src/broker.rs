@@ -286,8 +286,14 @@ impl Start {
             help: Some("write it as host:2181,host:2181/chroot".to_owned()),
         })?;
         session.connected(self.config.zookeeper_connection_timeout).await.map_err(unreachable)?;
-        registration::ensure_parents(&session).await?;
-        let cluster_id = registration::cluster_id(&session, self.random).await?;
+        let failed = |error: ZkError| BrokerError::ZooKeeper {
+            action: "give the cluster's metadata".to_owned(),
+            cause: error.to_string(),
+        };
+        // Watches need no tree to be there, and asking whether the server knows persistent ones takes a session of its own: both at once.
+        let (tree, feed) = tokio::join!(registration::ensure_tree(&session, self.random), Feed::start(session.clone()));
+        let cluster_id = tree?;
+        let mut feed = feed.map_err(failed)?;
         let id = self.broker_id(&session).await?;
         let mut previous: Vec<i64> = Vec::new();
         for session in self.config.log_dirs.iter().flat_map(|dir| self.noted_sessions(dir)) {
@@ -295,11 +301,6 @@ impl Start {
                 previous.push(session);
             }
         }
-        let failed = |error: ZkError| BrokerError::ZooKeeper {
-            action: "give the cluster's metadata".to_owned(),
-            cause: error.to_string(),
-        };
-        let mut feed = Feed::start(session.clone()).await.map_err(failed)?;
         let mut image = Image::default();
         for change in feed.read_all().await.map_err(failed)? {
             image.apply(change, &self.config.settings);

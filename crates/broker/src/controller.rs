@@ -77,25 +77,26 @@ impl Office {
     /// # Errors
     /// The session's.
     pub async fn stand(&self, session: &Session, clock: Clock, id: i32) -> Result<bool, ZkError> {
-        let (epoch, zk_version) = match session.try_get_data(paths::CONTROLLER_EPOCH).await? {
-            Some((data, stat)) => (parse_number::<i32>(paths::CONTROLLER_EPOCH, &data)?, stat.version),
-            None => {
-                match session.create(paths::CONTROLLER_EPOCH, "0", CreateMode::Persistent).await {
-                    Err(error) if !error.is_node_exists() => return Err(error),
-                    _ => {}
-                }
-                (0, 0)
-            }
+        let known = session.try_get_data(paths::CONTROLLER_EPOCH).await?;
+        let (epoch, zk_version) = match &known {
+            Some((data, stat)) => (parse_number::<i32>(paths::CONTROLLER_EPOCH, data)?, stat.version),
+            None => (0, 0),
         };
         let next = epoch + 1;
         let controller = Controller { broker: BrokerId(id), timestamp_ms: clock.now_ms() };
-        let ops = vec![
-            op::create(paths::CONTROLLER, controller.to_json(), CreateMode::Ephemeral),
-            op::set_data(paths::CONTROLLER_EPOCH, next.to_string(), zk_version),
-        ];
+        // The first controller of a cluster makes the znode, with a zero as Kafka does, so that its version counts elections.
+        let first = known.is_none().then(|| op::create(paths::CONTROLLER_EPOCH, "0", CreateMode::Persistent));
+        let ops: Vec<MultiOp> = [
+            Some(op::create(paths::CONTROLLER, controller.to_json(), CreateMode::Ephemeral)),
+            first,
+            Some(op::set_data(paths::CONTROLLER_EPOCH, next.to_string(), zk_version)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         match session.multi(ops).await {
             Ok(results) => {
-                let zk_version = written_version(results.get(1)).unwrap_or(zk_version + 1);
+                let zk_version = written_version(results.last()).unwrap_or(zk_version + 1);
                 *self.fence.write() = Some(Fence { epoch: next, zk_version });
                 info!(epoch = next, "elected as controller");
                 Ok(true)

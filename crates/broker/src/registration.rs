@@ -1,5 +1,9 @@
 //! Joining the cluster: the parents of Kafka's tree, the cluster's id, this broker's id and its registration.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use client::zookeeper::session::op;
 use client::zookeeper::znodes::{BrokerRegistration, ClusterId, Endpoint};
 use client::zookeeper::{CreateMode, Session, ZkError, paths};
 use protocol::types::{BrokerId, Uuid};
@@ -24,23 +28,43 @@ fn failed(action: &str) -> impl FnOnce(ZkError) -> BrokerError {
     move |error| BrokerError::ZooKeeper { action, cause: error.to_string() }
 }
 
-/// Makes the parents that Kafka's tools and brokers expect.
-///
-/// # Errors
-/// The session's.
-pub async fn ensure_parents(session: &Session) -> Result<(), BrokerError> {
-    for path in paths::PERSISTENT {
-        session.ensure_path(path).await.map_err(failed("create Kafka's parent znodes"))?;
-    }
-    Ok(())
-}
-
-/// The cluster's id, made by whoever comes first.
+/// Makes the parents that Kafka's tools and brokers expect, and gives the cluster's id, which whoever comes first makes. What is there is read in one round trip, what is
+/// missing is written in one: a start waits for the disk of ZooKeeper once and not for each znode.
 ///
 /// # Errors
 /// The session's, or a znode that holds no id.
-pub async fn cluster_id(session: &Session, random: Random) -> Result<String, BrokerError> {
+pub async fn ensure_tree(session: &Session, random: Random) -> Result<String, BrokerError> {
+    // The chroot, where there is one.
+    session.ensure_path("/").await.map_err(failed("create Kafka's parent znodes"))?;
     let own = ClusterId::from_uuid(Uuid::from_random_bytes(random.bytes()));
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    for path in paths::PERSISTENT.iter().chain([&paths::CLUSTER_ID]) {
+        wanted.extend(path.match_indices('/').skip(1).map(|(end, _)| path[..end].to_owned()));
+        wanted.insert((*path).to_owned());
+    }
+    // A parent sorts before its children.
+    let wanted: Vec<String> = wanted.into_iter().collect();
+    let Ok(found) = session.read_many(&wanted).await else { return ensure_one_by_one(session, own).await };
+    let missing = || wanted.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(path, _)| path.as_str());
+    let data = |path: &str| if path == paths::CLUSTER_ID { own.to_json() } else { Bytes::new() };
+    let ops: Vec<_> = missing().map(|path| op::create(path, data(path), CreateMode::Persistent)).collect();
+    // Another broker that starts at the same time may be quicker with some of them.
+    if !ops.is_empty() && session.multi(ops).await.is_err() {
+        return ensure_one_by_one(session, own).await;
+    }
+    let id =
+        wanted.iter().zip(&found).find(|(path, _)| *path == paths::CLUSTER_ID).and_then(|(_, found)| found.as_ref());
+    match id {
+        Some((data, _)) => Ok(ClusterId::parse(paths::CLUSTER_ID, data).map_err(failed("read the cluster id"))?.0),
+        None => Ok(own.0),
+    }
+}
+
+/// [`ensure_tree`] where other brokers make the same znodes, or not all of them may be read.
+async fn ensure_one_by_one(session: &Session, own: ClusterId) -> Result<String, BrokerError> {
+    for path in paths::PERSISTENT {
+        session.ensure_path(path).await.map_err(failed("create Kafka's parent znodes"))?;
+    }
     match session.create_recursive(paths::CLUSTER_ID, own.to_json(), CreateMode::Persistent).await {
         Ok(_) => Ok(own.0),
         Err(error) if error.is_node_exists() => {

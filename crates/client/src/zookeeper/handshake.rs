@@ -97,7 +97,7 @@ pub(super) async fn knows(clock: Clock, host: &(String, u16), op: OpCode, limit:
             _ => MultiRequest::default().write(out),
         }
     });
-    let exchange = async {
+    let exchange = async move {
         stream.write_all(&out).await.map_err(|e| e.to_string())?;
         let answer = loop {
             let body = match read_frame(&mut stream).await {
@@ -112,11 +112,8 @@ pub(super) async fn knows(clock: Clock, host: &(String, u16), op: OpCode, limit:
         };
         match answer {
             ErrorCode::Ok => {
-                let mut out = BytesMut::new();
-                frame(&mut out, |out| RequestHeader { xid: 2, op: OpCode::CloseSession.as_i32() }.write(out));
-                // The session ends by itself where this does not arrive.
-                let _ = stream.write_all(&out).await;
-                let _ = read_frame(&mut stream).await;
+                // Nobody waits for the end of the session that was made for the question.
+                runtime::spawn(close(clock, stream, limit));
                 Ok(true)
             }
             ErrorCode::Unimplemented => Ok(false),
@@ -127,5 +124,20 @@ pub(super) async fn knows(clock: Clock, host: &(String, u16), op: OpCode, limit:
         biased;
         answer = exchange => answer,
         () = clock.sleep(limit) => Err(format!("no answer in {limit:?}")),
+    }
+}
+
+/// Ends the session of a connection. It ends by itself where that does not arrive.
+async fn close(clock: Clock, mut stream: Stream, limit: Duration) {
+    let mut out = BytesMut::new();
+    frame(&mut out, |out| RequestHeader { xid: 2, op: OpCode::CloseSession.as_i32() }.write(out));
+    let closing = async {
+        let _ = stream.write_all(&out).await;
+        let _ = read_frame(&mut stream).await;
+    };
+    tokio::select! {
+        biased;
+        () = closing => {}
+        () = clock.sleep(limit) => {}
     }
 }

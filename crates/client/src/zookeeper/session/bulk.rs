@@ -12,6 +12,9 @@ use crate::zookeeper::ZkError;
 /// Reads in one multiRead of [`Session::read_many`].
 const MULTI_READ_OPS_MAX: usize = 100;
 
+/// So many reads are pipelined without asking the server whether it knows multiRead: that costs a session of its own.
+const PIPELINED_READS_MAX: usize = 64;
+
 impl Session {
     /// Applies all operations or none, each seeing those before it. The operations come from [`op`].
     ///
@@ -47,14 +50,13 @@ impl Session {
         Ok(response.results)
     }
 
-    /// The data of many nodes, in the order asked for, nothing for those that are not there: by multiRead of 100 where the server knows it, else by
-    /// pipelined getData.
+    /// The data of many nodes, in the order asked for, nothing for those that are not there: by multiRead of 100 where there are many and the server
+    /// knows it, else by pipelined getData.
     ///
     /// # Errors
     /// The first error other than `NoNode`.
     pub async fn read_many(&self, paths: &[String]) -> Result<Vec<Option<(Bytes, Stat)>>, ZkError> {
-        // One node is not worth asking the server what it knows.
-        let by_multi = paths.len() > 1 && self.knows_multi_read().await?;
+        let by_multi = paths.len() > PIPELINED_READS_MAX && self.knows_multi_read().await?;
         let mut found = Vec::with_capacity(paths.len());
         if by_multi {
             let mut answers = Vec::new();

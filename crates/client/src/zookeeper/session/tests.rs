@@ -351,12 +351,15 @@ async fn all_watches_are_rearmed_on_every_reconnect() {
 async fn an_old_server_is_found_out_without_losing_the_connection() {
     let (listener, connect) = server();
     let (session, mut peer) = connected(&listener, &connect).await;
-    let probes = async {
+    const MANY: usize = 65;
+    let no_add_watch = async {
         // 3.4 and 3.5 answer with an error and hang up; others only hang up.
         let (mut probe, _) = Peer::greet(&listener, 0x99, 4_000).await;
         let (xid, _) = probe.expect(OpCode::AddWatch).await;
         probe.reply(xid, -1, ErrorCode::Unimplemented, b"").await;
         drop(probe);
+    };
+    let no_multi_read = async {
         let (mut probe, _) = Peer::greet(&listener, 0x9a, 4_000).await;
         probe.expect(OpCode::MultiRead).await;
         drop(probe);
@@ -366,18 +369,31 @@ async fn an_old_server_is_found_out_without_losing_the_connection() {
         assert_eq!(unsupported, Err(ZkError::Unsupported { operation: "addWatch" }));
         let unsupported = session.add_watch("/a", AddWatchMode::Persistent).await.map(drop);
         assert_eq!(unsupported, Err(ZkError::Unsupported { operation: "addWatch" }), "asked once");
-        session.read_many(&["/a".to_owned(), "/b".to_owned()]).await
+        // A few reads are not worth the question.
+        let few = session.read_many(&["/a".to_owned(), "/b".to_owned()]).await.unwrap();
+        let many: Vec<String> = (0..MANY).map(|number| format!("/{number}")).collect();
+        (few, session.read_many(&many).await.unwrap())
     };
     let play = async {
-        probes.await;
-        let (xid, _) = peer.expect(OpCode::GetData).await;
-        peer.reply(xid, 5, ErrorCode::Ok, &data("1").to_body()).await;
-        let (xid, _) = peer.expect(OpCode::GetData).await;
-        peer.reply(xid, 5, ErrorCode::NoNode, b"").await;
+        let answer_reads = async |peer: &mut Peer, count: usize| {
+            let (xid, _) = peer.expect(OpCode::GetData).await;
+            peer.reply(xid, 5, ErrorCode::Ok, &data("1").to_body()).await;
+            for _ in 1..count {
+                let (xid, _) = peer.expect(OpCode::GetData).await;
+                peer.reply(xid, 5, ErrorCode::NoNode, b"").await;
+            }
+        };
+        no_add_watch.await;
+        answer_reads(&mut peer, 2).await;
+        no_multi_read.await;
+        answer_reads(&mut peer, MANY).await;
     };
-    let (read, ()) = tokio::join!(calls, play);
-    let read: Vec<_> = read.unwrap().into_iter().map(|found| found.map(|(data, _)| data)).collect();
-    assert_eq!(read, [Some(Bytes::from_static(b"1")), None]);
+    let ((few, many), ()) = tokio::join!(calls, play);
+    for (read, count) in [(few, 2), (many, MANY)] {
+        let read: Vec<_> = read.into_iter().map(|found| found.map(|(data, _)| data)).collect();
+        assert_eq!(read[..2], [Some(Bytes::from_static(b"1")), None]);
+        assert_eq!(read.len(), count);
+    }
     assert_eq!(session.status().borrow().connections, 1);
 }
 
