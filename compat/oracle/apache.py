@@ -26,6 +26,8 @@ TOOLS = {
     "kafka-dump-log": "kafka.tools.DumpLogSegments",
     "kafka-get-offsets": "kafka.tools.GetOffsetShell",
     "kafka-configs": "kafka.admin.ConfigCommand",
+    "kafka-producer-perf-test": "org.apache.kafka.tools.ProducerPerformance",
+    "kafka-consumer-perf-test": "kafka.tools.ConsumerPerformance",
     "zookeeper-shell": "org.apache.zookeeper.ZooKeeperMain",
 }
 # Kafka 0.9 was written for Java 7: later ones must open what it reaches into.

@@ -1,7 +1,7 @@
 """The tutorial, command by command, in fresh directories, with the outputs compared.
 
 The same flow runs with: our parts as two processes; as one; from `tidemill layout`; Apache's 0.9.0.1 tools on our servers; our tools and job on
-Apache's servers; our broker on Debian's ZooKeeper 3.8; a real Kafka 0.9 broker on our keeper.
+Apache's servers; our broker on Debian's ZooKeeper 3.8; a real Kafka 0.9 broker on our keeper. Then the measuring tools, ours beside Apache's.
 """
 import ast
 import pathlib
@@ -14,6 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "oracle")]
 import apache
 import harness
+import perf_tools
 from harness import PROGRAM, PYTHON, ROOT, Checks, Failed, Workspace, expect, free_port, run, wait_port
 
 TOPIC = "wordsendertest"
@@ -205,6 +206,16 @@ def apaches_broker_on_our_keeper():
         flow(apache.tool, zookeeper, port, workspace, python_job())
 
 
+def measuring_tools(apache_tool):
+    with Workspace("perf-tools") as workspace:
+        zookeeper, port = free_port(), free_port()
+        keeper = start_keeper(workspace, zookeeper)
+        broker = start_broker(workspace, zookeeper, port)
+        create_and_list(ours, zookeeper, workspace)
+        perf_tools.check(ours, apache_tool, TOPIC, zookeeper, port)
+        stop_cleanly(broker, keeper)
+
+
 def main():
     checks = Checks()
     checks.check("the tutorial, keeper and broker as two processes", two_processes)
@@ -221,6 +232,7 @@ def main():
             checks.skip(name, why_not)
         else:
             checks.check(name, function)
+    checks.check("the measuring tools print Kafka's lines" + (" (ours alone)" if no_kafka else ""), measuring_tools, None if no_kafka else apache.tool)
     checks.close()
 
 

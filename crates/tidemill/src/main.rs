@@ -9,7 +9,7 @@
 //! - [`server`]: the keeper and broker processes, standalone, start and stop
 //! - [`demo`]: the whole tutorial in one process
 //! - [`layout`]: a folder shaped like the unpacked tarball
-//! - [`options`]: what the tools' command lines have in common
+//! - [`options`]: what the tools' command lines have in common; [`java_format`]: numbers and dates as Java prints them
 
 mod broker_api_versions;
 mod configs;
@@ -18,13 +18,16 @@ mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod consumer_offset_checker;
+mod consumer_perf_test;
 mod demo;
 mod dump_log;
 mod failure;
 mod get_offsets;
 mod interrupt;
+mod java_format;
 mod layout;
 mod options;
+mod producer_perf_test;
 mod properties;
 mod run_class;
 mod server;

@@ -22,6 +22,10 @@ const CLASSES: &[(&str, &str)] = &[
     ("kafka.tools.ConsumerOffsetChecker", "kafka-consumer-offset-checker"),
     ("kafka.admin.ConfigCommand", "kafka-configs"),
     ("kafka.tools.DumpLogSegments", "kafka-dump-log"),
+    ("kafka.tools.ProducerPerformance", "kafka-producer-perf-test"),
+    ("org.apache.kafka.tools.ProducerPerformance", "kafka-producer-perf-test"),
+    ("kafka.tools.ConsumerPerformance", "kafka-consumer-perf-test"),
+    ("org.apache.kafka.tools.ConsumerPerformance", "kafka-consumer-perf-test"),
     ("kafka.admin.BrokerApiVersionsCommand", "kafka-broker-api-versions"),
     ("org.apache.kafka.tools.BrokerApiVersionsCommand", "kafka-broker-api-versions"),
 ];

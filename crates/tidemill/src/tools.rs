@@ -9,8 +9,9 @@ use client::kafka::ClientError;
 
 use crate::failure::Failure;
 use crate::{
-    broker_api_versions, configs, console_consumer, console_producer, consumer_groups, consumer_offset_checker, demo,
-    dump_log, get_offsets, layout, run_class, server, spark_submit, topics, zookeeper_shell,
+    broker_api_versions, configs, console_consumer, console_producer, consumer_groups, consumer_offset_checker,
+    consumer_perf_test, demo, dump_log, get_offsets, layout, producer_perf_test, run_class, server, spark_submit,
+    topics, zookeeper_shell,
 };
 
 /// One command of the program.
@@ -48,6 +49,8 @@ pub const TOOLS: &[Tool] = &[
         about: "how far a group in ZooKeeper has read",
         run: consumer_offset_checker::run,
     },
+    Tool { name: "kafka-producer-perf-test", about: "how fast records are taken", run: producer_perf_test::run },
+    Tool { name: "kafka-consumer-perf-test", about: "how fast records come", run: consumer_perf_test::run },
     Tool { name: "kafka-configs", about: "settings of topics and brokers", run: configs::run },
     Tool { name: "kafka-broker-api-versions", about: "what brokers understand", run: broker_api_versions::run },
     Tool { name: "kafka-run-class", about: "a tool by the name of its Java class", run: run_class::run },
