@@ -3,6 +3,8 @@
 //! The order of a start: take the ports, reach ZooKeeper, learn the cluster and who we are, lock and recover the logs, act on the tree, accept connections, register. A
 //! broker that is registered serves.
 
+mod logs;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +12,8 @@ use std::time::Duration;
 
 use client::zookeeper::znodes::Endpoint;
 use client::zookeeper::{Session, ZkError};
-use protocol::types::BrokerId;
 use runtime::{Clock, Disk, Random};
-use storage::{LogManager, LogManagerConfig, RecoveryReport, StorageError};
+use storage::{Cleaner, LogManager, RecoveryReport, StorageError};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -53,6 +54,7 @@ pub struct Broker {
     acceptors: Acceptors,
     addresses: Vec<(String, SocketAddr)>,
     report: RecoveryReport,
+    cleaner: Option<Cleaner>,
     stop: watch::Sender<bool>,
     control: ControlThread,
     monitor: Monitor,
@@ -149,7 +151,14 @@ impl Broker {
             warn!("ZooKeeper did not confirm the end of the session in time");
         }
         let logs = self.state.replicas.logs().clone();
-        let stopped = runtime::spawn_blocking(move || logs.shutdown()).await;
+        let cleaner = self.cleaner.take();
+        let stopped = runtime::spawn_blocking(move || {
+            if let Some(cleaner) = cleaner {
+                cleaner.shutdown();
+            }
+            logs.shutdown()
+        })
+        .await;
         match stopped {
             Ok(Ok(())) => {}
             Ok(Err(problem)) => {
@@ -270,7 +279,8 @@ impl Start {
         };
         control.runtime.spawn(task.run(feed, image, stopped));
         self.wait_until_registered(&state).await;
-        Ok(Broker { state, acceptors, addresses, report, stop, control, monitor })
+        let cleaner = self.start_cleaner(&logs)?;
+        Ok(Broker { state, acceptors, addresses, report, cleaner, stop, control, monitor })
     }
 
     /// Reaches ZooKeeper and learns the cluster's id, this broker's id, and the tree.
@@ -328,40 +338,6 @@ impl Start {
         // No lock file, no earlier run.
         let text = self.disk.read(&dir.join(".lock"), LOCK_FILE_BYTES_MAX).unwrap_or_default();
         registration::noted_sessions(&String::from_utf8_lossy(&text)).collect()
-    }
-
-    async fn open_logs(
-        &self,
-        id: i32,
-        cluster_id: &str,
-        image: &Image,
-    ) -> Result<(Arc<LogManager>, RecoveryReport), BrokerError> {
-        let expiration_ms = self.config.producer_id_expiration_ms;
-        let mut config = LogManagerConfig::new(self.config.log_dirs.clone(), BrokerId(id));
-        config.cluster_id = Some(cluster_id.to_owned());
-        config.default_config = crate::replica_manager::log_config(&self.config.topic_defaults(), expiration_ms);
-        config.topic_configs = image
-            .topics
-            .values()
-            .map(|topic| (topic.name.clone(), crate::replica_manager::log_config(&topic.config, expiration_ms)))
-            .collect();
-        config.recovery_threads_per_dir = self.config.recovery_threads_per_dir;
-        let monitor = &self.surroundings.monitor;
-        config.progress = monitor.recovery().clone();
-        monitor.enter(Phase::Recovery);
-        let (disk, clock) = (self.disk, self.clock);
-        let opened = runtime::spawn_blocking(move || LogManager::open(config, disk, clock)).await;
-        let opened = opened.map_err(|failed| BrokerError::Storage(failed.to_string()))?;
-        let (logs, report) = opened.map_err(storage_error)?;
-        monitor.enter(Phase::Starting);
-        for (partition, problem) in &report.offline {
-            error!(%partition, error = %problem, "a log is not served");
-        }
-        for (dir, problem) in &report.offline_dirs {
-            error!(dir = %dir.display(), error = %problem, "a log directory is not used");
-        }
-        info!(logs = report.logs, clean = report.clean, elapsed_ms = report.elapsed_ms, "opened the logs");
-        Ok((Arc::new(logs), report))
     }
 
     fn accept(&self, state: &Arc<BrokerState>, listeners: Vec<BoundListener>) -> Acceptors {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runtime::Disk;
+use storage::CleanerConfig;
 
 pub use listeners::{Listener, Listeners};
 pub use settings::{Origin, Settings};
@@ -54,6 +55,8 @@ pub struct BrokerConfig {
     pub listeners: Listeners,
     /// `log.dirs`.
     pub log_dirs: Vec<PathBuf>,
+    /// How logs are compacted; `None` where they are not.
+    pub cleaner: Option<CleanerConfig>,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads_per_dir: usize,
     /// Limits of connections.
@@ -191,7 +194,7 @@ impl BrokerConfig {
         for (name, value) in overrides {
             settings.set(name.as_ref(), value.as_ref(), Origin::Override)?;
         }
-        warn_of_compaction(&mut settings);
+        warn_of_no_cleaner(&mut settings);
         let zookeeper_connect = settings.string("zookeeper.connect");
         if zookeeper_connect.is_empty() {
             return Err(BrokerError::Config {
@@ -226,6 +229,7 @@ impl BrokerConfig {
             rack: settings.text("broker.rack").map(str::to_owned),
             listeners,
             log_dirs: log_dirs(&settings)?,
+            cleaner: cleaner(&settings),
             recovery_threads_per_dir: size(settings.long("num.recovery.threads.per.data.dir")),
             network: NetworkConfig::from_settings(&settings)?,
             num_partitions: settings.int("num.partitions"),
@@ -318,21 +322,26 @@ impl GroupConfig {
     }
 }
 
-/// A file written for Kafka starts this broker too, but whoever counts on compaction must know that disks will fill. Not about `__consumer_offsets`, whose policy is its own.
-fn warn_of_compaction(settings: &mut Settings) {
-    let policies = settings.list("log.cleanup.policy");
-    let names = |policy: &str| policies.iter().any(|named| named == policy);
-    if !names("compact") {
-        return;
+/// How the cleaner works; `None` where `log.cleaner.enable` is false.
+fn cleaner(settings: &Settings) -> Option<CleanerConfig> {
+    settings.boolean("log.cleaner.enable").then(|| CleanerConfig {
+        threads: size(settings.long("log.cleaner.threads")),
+        dedupe_buffer_bytes: u64::try_from(settings.long("log.cleaner.dedupe.buffer.size")).unwrap_or_default(),
+        load_factor: settings.double("log.cleaner.io.buffer.load.factor"),
+        io_buffer_bytes: size(settings.long("log.cleaner.io.buffer.size")),
+        io_bytes_per_second_max: settings.double("log.cleaner.io.max.bytes.per.second"),
+        backoff: millis(settings.long("log.cleaner.backoff.ms")),
+    })
+}
+
+/// Whoever switches the cleaner off must know that disks will fill.
+fn warn_of_no_cleaner(settings: &mut Settings) {
+    if !settings.boolean("log.cleaner.enable") {
+        let origin = settings.origin("log.cleaner.enable");
+        settings.warn(format!(
+            "log.cleaner.enable=false ({origin}): nothing is compacted, __consumer_offsets keeps every commit for ever"
+        ));
     }
-    let what_goes = if names("delete") {
-        "records go by retention alone"
-    } else {
-        "topics without a cleanup.policy of their own keep every record for ever"
-    };
-    let origin = settings.origin("log.cleanup.policy");
-    settings
-        .warn(format!("log.cleanup.policy={} ({origin}): nothing is compacted yet, {what_goes}", policies.join(",")));
 }
 
 fn log_dirs(settings: &Settings) -> Result<Vec<PathBuf>, BrokerError> {
@@ -395,28 +404,30 @@ mod tests {
     }
 
     #[test]
-    fn compaction_as_the_default_is_warned_of_where_it_stands() {
-        fn check(file: &str, overrides: &[(&str, &str)], expected: &[&str]) {
+    fn the_cleaner_runs_unless_it_is_switched_off_which_is_told() {
+        fn check(file: &str, expected: Option<CleanerConfig>, warnings: &[&str]) {
             let settings = Settings::parse(Path::new("server.properties"), file.as_bytes()).unwrap();
-            let overrides = overrides.iter().copied().chain([("zookeeper.connect", "localhost:2181")]);
-            let config = BrokerConfig::from_settings(settings, overrides).unwrap();
-            assert_eq!(config.settings.warnings(), expected, "{file}");
+            let config = BrokerConfig::from_settings(settings, [("zookeeper.connect", "localhost:2181")]).unwrap();
+            assert_eq!(config.settings.warnings(), warnings, "{file}");
+            assert_eq!(config.cleaner, expected, "{file}");
         }
-        check("log.cleanup.policy=delete\n", &[], &[]);
+        check("log.cleanup.policy=compact, delete\n", Some(CleanerConfig::default()), &[]);
         check(
-            "broker.id=0\nlog.cleanup.policy=compact\n",
+            "log.cleaner.threads=2\nlog.cleaner.backoff.ms=10\nlog.cleaner.io.max.bytes.per.second=1e6\n",
+            Some(CleanerConfig {
+                threads: 2,
+                backoff: Duration::from_millis(10),
+                io_bytes_per_second_max: 1e6,
+                ..CleanerConfig::default()
+            }),
             &[],
-            &[
-                "log.cleanup.policy=compact (server.properties, line 2): nothing is compacted yet, topics without a cleanup.policy of their own keep every record for ever",
-            ],
         );
         check(
-            "log.cleanup.policy=compact, delete\n",
-            &[],
+            "log.cleaner.enable=false\n",
+            None,
             &[
-                "log.cleanup.policy=compact,delete (server.properties, line 1): nothing is compacted yet, records go by retention alone",
+                "log.cleaner.enable=false (server.properties, line 1): nothing is compacted, __consumer_offsets keeps every commit for ever",
             ],
         );
-        check("log.cleanup.policy=compact\n", &[("log.cleanup.policy", "delete")], &[]);
     }
 }

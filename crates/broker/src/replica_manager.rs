@@ -321,7 +321,11 @@ pub fn log_config(config: &TopicConfig, producer_id_expiration_ms: i64) -> LogCo
     let u32_of = |value: i64| u32::try_from(value.max(0)).unwrap_or(u32::MAX);
     LogConfig {
         segment_bytes: u32_of(config.segment_bytes),
-        segment_ms: config.segment_ms,
+        // What must be compacted in time must first leave the segment where appends go (KIP-354).
+        segment_ms: match config.compact {
+            true => config.segment_ms.min(config.max_compaction_lag_ms),
+            false => config.segment_ms,
+        },
         segment_index_bytes: u32_of(config.segment_index_bytes),
         index_interval_bytes: u32_of(config.index_interval_bytes),
         retention_ms: config.retention_ms,
@@ -338,6 +342,11 @@ pub fn log_config(config: &TopicConfig, producer_id_expiration_ms: i64) -> LogCo
         message_timestamp_before_max_ms: config.timestamp_before_max_ms,
         message_timestamp_after_max_ms: config.timestamp_after_max_ms,
         delete: config.delete,
+        compact: config.compact,
+        min_cleanable_ratio: config.min_cleanable_ratio,
+        delete_retention_ms: config.delete_retention_ms,
+        min_compaction_lag_ms: config.min_compaction_lag_ms,
+        max_compaction_lag_ms: config.max_compaction_lag_ms,
         producer_id_expiration_ms,
     }
 }

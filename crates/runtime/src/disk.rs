@@ -432,6 +432,20 @@ impl File {
         }
     }
 
+    /// Makes the file look last written at `at_ms`, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn set_modified_ms(&self, at_ms: i64) -> io::Result<()> {
+        match &*self.0 {
+            Inner::Real(file) => {
+                let since = std::time::Duration::from_millis(u64::try_from(at_ms).unwrap_or(0));
+                file.set_modified(std::time::UNIX_EPOCH + since)
+            }
+            Inner::Sim(file) => file.set_modified_ms(at_ms),
+        }
+    }
+
     /// Reserves disk space beyond the end without changing the length, so that appends do not allocate block by block. A file system that
     /// cannot do it is no error.
     ///

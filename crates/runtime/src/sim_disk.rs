@@ -310,6 +310,11 @@ impl SimFile {
         Ok(())
     }
 
+    pub(crate) fn set_modified_ms(&self, at_ms: i64) -> io::Result<()> {
+        self.world()?.names.content_mut(self.node)?.set_modified_ms(at_ms);
+        Ok(())
+    }
+
     pub(crate) fn sync_data(&self) -> io::Result<()> {
         let mut world = self.world()?;
         let failed = world.faults.check(Operation::SyncFile, &self.path);

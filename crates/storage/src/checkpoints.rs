@@ -19,6 +19,8 @@ pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
 pub const HIGH_WATERMARK_FILE: &str = "replication-offset-checkpoint";
 /// First offsets kept, where they differ from the first segment's (DeleteRecords).
 pub const LOG_START_FILE: &str = "log-start-offset-checkpoint";
+/// Offsets up to which each compacted log was cleaned.
+pub const CLEANER_FILE: &str = "cleaner-offset-checkpoint";
 /// Leader epochs of one log.
 pub const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
 /// Topic id of one log.

@@ -10,7 +10,7 @@ use protocol::types::BrokerId;
 use crate::progress::RecoveryProgress;
 
 /// Settings of one log. The defaults are Kafka 3.9's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment that would grow beyond it is rolled.
     pub segment_bytes: u32,
@@ -40,6 +40,16 @@ pub struct LogConfig {
     pub message_timestamp_after_max_ms: i64,
     /// Whether `cleanup.policy` holds `delete`: only then does retention remove segments.
     pub delete: bool,
+    /// Whether `cleanup.policy` holds `compact`: only then does the cleaner touch the log.
+    pub compact: bool,
+    /// `min.cleanable.dirty.ratio`: share of dirty bytes at which the log is cleaned.
+    pub min_cleanable_ratio: f64,
+    /// `delete.retention.ms`: how long the cleaner keeps a tombstone after it first met it.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: age below which a record is not cleaned.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: age at which a record is cleaned whatever the share of dirty bytes; `i64::MAX` is never.
+    pub max_compaction_lag_ms: i64,
     /// `producer.id.expiration.ms`: a producer silent for longer is forgotten.
     pub producer_id_expiration_ms: i64,
 }
@@ -61,6 +71,11 @@ impl Default for LogConfig {
             message_timestamp_before_max_ms: i64::MAX,
             message_timestamp_after_max_ms: i64::MAX,
             delete: true,
+            compact: false,
+            min_cleanable_ratio: 0.5,
+            delete_retention_ms: 24 * 3600 * 1000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
             producer_id_expiration_ms: 24 * 3600 * 1000,
         }
     }

@@ -225,6 +225,10 @@ impl EntryScanner {
             let why = format!("an entry of {size} bytes is more than the {limit} looked into");
             return Err(ScanError::Damaged { position: entry.position, why });
         }
+        let held = entry.position.checked_sub(self.window_start).and_then(|at| usize::try_from(at).ok());
+        if let Some(bytes) = held.and_then(|at| self.window.get(at..)?.get(..size)) {
+            return Ok(bytes.to_vec());
+        }
         let mut bytes = vec![0; size];
         self.file.read_exact_at(&mut bytes, entry.position).map_err(ScanError::Io)?;
         Ok(bytes)

@@ -12,7 +12,7 @@
 //! - [`checkpoints`], [`meta_properties`]: the small text files
 //! - [`recovery`]: from files to a log, after a clean shutdown or a crash; [`progress`]: how far that is
 //! - [`log_manager`]: all logs of a broker
-//! - [`dump`]: what `kafka-dump-log` shows
+//! - [`cleaner`], [`dump`]: compaction; what `kafka-dump-log` shows
 //!
 //! # Invariants
 //! - A record that was reported durable is never dropped: damage below the recovery point refuses the log and leaves its files untouched.
@@ -22,6 +22,7 @@
 
 pub mod append;
 pub mod checkpoints;
+pub mod cleaner;
 pub mod config;
 pub mod dump;
 pub mod entry;
@@ -50,6 +51,7 @@ pub mod truncate;
 mod testing;
 
 pub use append::{AppendInfo, AppendOptions, AppendOrigin};
+pub use cleaner::{Cleaner, CleanerConfig, CleanerStatus};
 pub use config::{LogConfig, LogManagerConfig};
 pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::{FlushDone, Flusher};

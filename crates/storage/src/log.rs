@@ -4,9 +4,11 @@
 //! appends go. One mutex orders appends, rolls and cuts; reads take it never, only the segment list for a lookup. Lock order: flush, state,
 //! segments.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{OnceLock, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -24,8 +26,7 @@ use crate::preallocation::Preallocation;
 use crate::producer_state::{Producer, ProducerStates, snapshot};
 use crate::segment::Segment;
 
-/// Time without an append after which a log lets go of all that it holds for speed: reserved space, index entries in memory, the open file.
-pub const IDLE_MS: i64 = 30_000;
+pub use upkeep::IDLE_MS;
 
 /// The log of one partition.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Log {
     pub(crate) first_unstable: AtomicI64,
     pub(crate) durable: AtomicI64,
     pub(crate) names_changed: AtomicBool,
+    /// How often the end was cut: what was read before may not be put back after.
+    pub(crate) cuts: AtomicU64,
     pub(crate) unflushed_since_ms: AtomicI64,
     pub(crate) last_append_ms: AtomicI64,
     idle_work_done: AtomicBool,
@@ -114,6 +117,7 @@ impl Log {
             first_unstable: AtomicI64::new(first_unstable),
             durable: AtomicI64::new(loaded.durable),
             names_changed: AtomicBool::new(true),
+            cuts: AtomicU64::new(0),
             unflushed_since_ms: AtomicI64::new(clock.now_ms()),
             last_append_ms: AtomicI64::new(clock.now_ms()),
             idle_work_done: AtomicBool::new(false),
@@ -281,6 +285,12 @@ impl Log {
         self.dir.log_dir().check_appends()
     }
 
+    /// How often the end of the log was cut.
+    #[must_use]
+    pub fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
     /// The append lock, of a log that is open.
     pub(crate) fn lock_state(&self) -> Result<MutexGuard<'_, State>> {
         let state = self.state.lock();
@@ -373,9 +383,14 @@ impl Log {
         }
         segment.mark_deleted()?;
         self.names_changed.store(true, Ordering::Release);
-        let remove_at_ms = now_ms.saturating_add(self.config().file_delete_delay_ms);
-        state.deleted.push(DeletedSegment { segment: segment.clone(), remove_at_ms });
+        self.delete_later(state, std::slice::from_ref(segment), now_ms);
         Ok(())
+    }
+
+    /// Has the files of segments that are out of use removed after `file.delete.delay.ms`.
+    pub(crate) fn delete_later(&self, state: &mut State, segments: &[Arc<Segment>], now_ms: i64) {
+        let remove_at_ms = now_ms.saturating_add(self.config().file_delete_delay_ms);
+        state.deleted.extend(segments.iter().map(|segment| DeletedSegment { segment: segment.clone(), remove_at_ms }));
     }
 
     pub(crate) fn write_snapshot(&self, state: &State, offset: i64, synced: bool) -> Result<()> {
@@ -391,114 +406,6 @@ impl Log {
     pub(crate) fn note_append(&self, now_ms: i64) {
         self.last_append_ms.store(now_ms, Ordering::Relaxed);
         self.idle_work_done.store(false, Ordering::Relaxed);
-    }
-
-    /// The work of time: removes files whose delay is over, forgets silent producers, asks for syncs that `flush.ms` wants, and lets go of
-    /// everything held for speed when the log is idle.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn run_maintenance(&self, now_ms: i64) -> Result<()> {
-        self.check_open()?;
-        let config = self.config();
-        {
-            let mut state = self.lock_state()?;
-            state.producers.expire(now_ms, config.producer_id_expiration_ms);
-            self.remove_deleted(&mut state, now_ms)?;
-        }
-        let unsynced = self.durable_offset() < self.log_end_offset();
-        if unsynced
-            && config.flush_ms != i64::MAX
-            && now_ms.saturating_sub(self.unflushed_since_ms.load(Ordering::Relaxed)) >= config.flush_ms
-        {
-            self.request_flush();
-        }
-        let idle = now_ms.saturating_sub(self.last_append_ms.load(Ordering::Relaxed)) >= IDLE_MS;
-        if idle && !self.idle_work_done.swap(true, Ordering::Relaxed) {
-            // Long written, so nearly free; and it bounds what a power cut can take from a log that nobody writes to.
-            self.flush()?;
-            let mut state = self.lock_state()?;
-            let active = self.active();
-            state.preallocation.release(&active)?;
-            active.write_out_indexes()?;
-            if self.durable_offset() == self.log_end_offset() {
-                active.log_file().unpin();
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn request_flush(&self) {
-        if let (Some(flusher), Some(me)) = (self.flusher.get(), self.me.upgrade()) {
-            flusher.request(&me, self.log_end_offset(), Box::new(|_| {}));
-        }
-    }
-
-    pub(crate) fn remove_deleted(&self, state: &mut State, now_ms: i64) -> Result<()> {
-        let mut kept = Vec::new();
-        for deleted in state.deleted.drain(..) {
-            if now_ms < deleted.remove_at_ms {
-                kept.push(deleted);
-            } else {
-                deleted.segment.remove()?;
-            }
-        }
-        state.deleted = kept;
-        Ok(())
-    }
-
-    /// Syncs everything, writes what makes the next start quick, and refuses further use.
-    ///
-    /// # Errors
-    /// What the file system says; the next start must check the log then.
-    pub fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        {
-            // An append that passed the check before is finished when the lock is ours.
-            let mut state = self.state.lock();
-            let active = self.active();
-            state.preallocation.release(&active)?;
-            active.write_out_indexes()?;
-            active.sync_indexes()?;
-            self.remove_deleted(&mut state, i64::MAX)?;
-            self.write_snapshot(&state, self.log_end_offset().0, true)?;
-            self.remove_snapshots(Some(self.log_end_offset().0))?;
-        }
-        self.flush()?;
-        for segment in self.segments() {
-            segment.close();
-        }
-        Ok(())
-    }
-
-    /// Refuses further use without writing anything: the directory is about to go.
-    pub(crate) fn abandon(&self) {
-        // With both locks held nobody is at work on the files, and whoever comes later finds the log closed.
-        let _flush = self.flush_lock.lock();
-        self.closed.store(true, Ordering::Release);
-        self.abandoned.store(true, Ordering::Release);
-        let mut state = self.state.lock();
-        state.preallocation.abandon();
-        state.deleted.clear();
-    }
-
-    /// Removes snapshots that belong to no segment, `extra` excepted.
-    pub(crate) fn remove_snapshots(&self, extra: Option<i64>) -> Result<()> {
-        let path = self.dir.path();
-        let bases: Vec<i64> = self.segments.read().keys().copied().collect();
-        let entries = self.dir.disk().read_dir(&path).map_err(|error| StorageError::io("list", &path, error))?;
-        for entry in entries {
-            let Some(offset) = entry.name.to_str().and_then(snapshot::offset_of) else { continue };
-            if Some(offset) != extra && bases.binary_search(&offset).is_err() {
-                self.dir
-                    .disk()
-                    .remove_file(&entry.path)
-                    .map_err(|error| StorageError::io("remove", &entry.path, error))?;
-            }
-        }
-        Ok(())
     }
 }
 

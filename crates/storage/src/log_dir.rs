@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use protocol::types::TopicPartition;
 use runtime::{Disk, Durations};
 
-use crate::checkpoints::{self, RECOVERY_POINT_FILE};
+use crate::checkpoints::{self, CLEANER_FILE, RECOVERY_POINT_FILE};
 use crate::error::{Result, StorageError};
 
 /// Bytes that all logs of one directory together may reserve ahead of their ends.
@@ -34,6 +34,7 @@ pub struct LogDir {
     recovery_points: Mutex<BTreeMap<TopicPartition, i64>>,
     /// How long the syncs of its logs took.
     pub(crate) flushes: Durations,
+    cleaned: Mutex<BTreeMap<TopicPartition, i64>>,
 }
 
 impl LogDir {
@@ -51,6 +52,7 @@ impl LogDir {
             reserved_bytes: AtomicU64::new(0),
             recovery_points: Mutex::new(BTreeMap::new()),
             flushes: Durations::default(),
+            cleaned: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -213,9 +215,68 @@ impl LogDir {
         }
     }
 
+    /// Takes over the offsets of the cleaner that were read from disk.
+    pub(crate) fn set_cleaned(&self, offsets: BTreeMap<TopicPartition, i64>) {
+        *self.cleaned.lock() = offsets;
+    }
+
+    /// Offset up to which the log of `partition` was cleaned, where it was.
+    #[must_use]
+    pub fn cleaned_to(&self, partition: &TopicPartition) -> Option<i64> {
+        self.cleaned.lock().get(partition).copied()
+    }
+
+    /// Notes on disk that the log of `partition` is clean up to `offset`.
+    ///
+    /// # Errors
+    /// The directory is offline, or the write failed.
+    pub(crate) fn note_cleaned(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
+        self.change_cleaned(|cleaned| {
+            cleaned.insert(partition.clone(), offset);
+        })
+    }
+
+    /// Notes on disk that what `partition` gets from `offset` on is dirty, before the log is cut there.
+    ///
+    /// # Errors
+    /// The directory is offline, or the write failed; the log must not be cut then.
+    pub(crate) fn lower_cleaned(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
+        self.change_cleaned(|cleaned| {
+            if let Some(held) = cleaned.get_mut(partition) {
+                *held = offset.min(*held);
+            }
+        })
+    }
+
+    /// Forgets that a log of this name was ever cleaned.
+    ///
+    /// # Errors
+    /// The directory is offline, or the write failed.
+    pub(crate) fn forget_cleaned(&self, partition: &TopicPartition) -> Result<()> {
+        self.change_cleaned(|cleaned| {
+            cleaned.remove(partition);
+        })
+    }
+
+    fn change_cleaned(&self, change: impl FnOnce(&mut BTreeMap<TopicPartition, i64>)) -> Result<()> {
+        self.check()?;
+        let mut stored = self.cleaned.lock();
+        let mut offsets = stored.clone();
+        change(&mut offsets);
+        if *stored != offsets {
+            self.write_offsets(CLEANER_FILE, &offsets)?;
+            *stored = offsets;
+        }
+        Ok(())
+    }
+
     fn write_points(&self, points: &BTreeMap<TopicPartition, i64>) -> Result<()> {
-        let path = self.path.join(RECOVERY_POINT_FILE);
-        checkpoints::write_offsets(self.disk, &path, points).map_err(|error| match error {
+        self.write_offsets(RECOVERY_POINT_FILE, points)
+    }
+
+    fn write_offsets(&self, file: &str, offsets: &BTreeMap<TopicPartition, i64>) -> Result<()> {
+        let path = self.path.join(file);
+        checkpoints::write_offsets(self.disk, &path, offsets).map_err(|error| match error {
             StorageError::Io { source, .. } => {
                 self.write_failed("write", &path, io::Error::new(source.kind(), source.to_string()))
             }

@@ -15,6 +15,7 @@ use runtime::Disk;
 use runtime::disk::Open;
 
 use crate::checkpoints::{self, PARTITION_METADATA_FILE};
+use crate::cleaner::swap;
 use crate::config::LogConfig;
 use crate::entry::{self, Entry, EntryScanner, SCAN_WINDOW_BYTES};
 use crate::error::{Result, StorageError};
@@ -70,6 +71,7 @@ pub(crate) fn load(
     progress: &RecoveryProgress,
 ) -> Result<(Loaded, LogRecovery)> {
     let mut report = LogRecovery::default();
+    swap::finish_swaps(dir)?;
     let bases = list_segments(dir)?;
     let mut segments = BTreeMap::new();
     let mut must_walk = Vec::new();
@@ -153,10 +155,6 @@ fn list_segments(dir: &Arc<PartitionDir>) -> Result<Vec<i64>> {
     let bases: Vec<i64> = names.iter().filter_map(|name| segment::base_offset_of(name, ".log")).collect();
     for entry in &entries {
         let Some(name) = entry.name.to_str() else { continue };
-        if name.ends_with(".swap") {
-            let why = "a compaction was cut short and left this file; start the broker that wrote it once, so that it is finished";
-            return Err(StorageError::Damaged { path: entry.path.clone(), position: 0, why: why.to_owned() });
-        }
         let orphan = [".index", ".timeindex", ".txnindex"]
             .iter()
             .find_map(|suffix| segment::base_offset_of(name, suffix))

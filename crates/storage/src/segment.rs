@@ -242,7 +242,11 @@ impl Segment {
         Ok(age_ms > config.segment_ms)
     }
 
-    fn first_timestamp(&self) -> Result<i64> {
+    /// Timestamp of the first batch in ms; -1 where there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn first_timestamp(&self) -> Result<i64> {
         let end = self.end();
         if let Some(first) = end.first_timestamp {
             return Ok(first);

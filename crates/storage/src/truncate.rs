@@ -28,8 +28,10 @@ impl Log {
             return Ok(true);
         }
         self.dir.log_dir().lower_recovery_point(self.partition(), offset.0)?;
+        self.dir.log_dir().lower_cleaned(self.partition(), offset.0)?;
         let _flush = self.lock_flushes();
         let mut state = self.lock_state()?;
+        self.cuts.fetch_add(1, Ordering::AcqRel);
         let now_ms = self.clock.now_ms();
         let active = self.active();
         state.preallocation.release(&active)?;
@@ -58,8 +60,10 @@ impl Log {
     pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<()> {
         self.check_open()?;
         self.dir.log_dir().lower_recovery_point(self.partition(), 0)?;
+        self.dir.log_dir().lower_cleaned(self.partition(), 0)?;
         let _flush = self.lock_flushes();
         let mut state = self.lock_state()?;
+        self.cuts.fetch_add(1, Ordering::AcqRel);
         let now_ms = self.clock.now_ms();
         let active = self.active();
         state.preallocation.release(&active)?;

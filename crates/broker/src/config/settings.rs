@@ -151,6 +151,11 @@ impl Settings {
         self.optional_long(name).expect("a numeric key with a default was checked when it was set")
     }
 
+    pub(super) fn double(&self, name: &str) -> f64 {
+        let value = self.text(name).and_then(|value| value.trim().parse().ok());
+        value.expect("a fractional key with a default was checked when it was set")
+    }
+
     pub(super) fn int(&self, name: &str) -> i32 {
         i32::try_from(self.long(name)).expect("an INT key was checked when it was set")
     }

@@ -301,11 +301,11 @@ pub fn find(name: &str) -> Option<&'static TopicKey> {
 #[error("{0}")]
 pub struct InvalidTopicConfig(pub String);
 
-/// Checks what a client wants to set on a topic. `internal` topics may be compacted though the cleaner does not run yet.
+/// Checks what a client wants to set on a topic.
 ///
 /// # Errors
 /// Unknown names, values that break a rule, and promises this broker cannot keep.
-pub fn validate(overrides: &BTreeMap<String, String>, internal: bool) -> Result<(), InvalidTopicConfig> {
+pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidTopicConfig> {
     for (name, value) in overrides {
         let Some(topic) = find(name) else {
             let meant = broker_keys::nearest_of(name, TOPIC_KEYS.iter().map(|topic| topic.key.name));
@@ -314,9 +314,6 @@ pub fn validate(overrides: &BTreeMap<String, String>, internal: bool) -> Result<
         };
         topic.key.check(value).map_err(InvalidTopicConfig)?;
         let refused = match name.as_str() {
-            "cleanup.policy" if !internal && split_list(value).contains(&"compact") => Some(
-                "compaction is not served yet, and without it old values would stay for ever; use cleanup.policy=delete",
-            ),
             "remote.storage.enable" if parse_boolean(value.trim()) == Some(true) => {
                 Some("tiered storage is not served yet")
             }
@@ -411,6 +408,14 @@ pub struct TopicConfig {
     pub delete: bool,
     /// `cleanup.policy` names `compact`.
     pub compact: bool,
+    /// `min.cleanable.dirty.ratio`.
+    pub min_cleanable_ratio: f64,
+    /// `delete.retention.ms`.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`.
+    pub max_compaction_lag_ms: i64,
     /// `compression.type`: none means "as the producer sent it".
     pub compression: Option<protocol::records::Codec>,
     /// `max.message.bytes`.
@@ -472,6 +477,12 @@ impl TopicConfig {
         TopicConfig {
             delete: split_list(&policies).contains(&"delete"),
             compact: split_list(&policies).contains(&"compact"),
+            min_cleanable_ratio: text("min.cleanable.dirty.ratio")
+                .parse()
+                .expect("fractions are checked and have defaults"),
+            delete_retention_ms: long("delete.retention.ms"),
+            min_compaction_lag_ms: long("min.compaction.lag.ms"),
+            max_compaction_lag_ms: long("max.compaction.lag.ms"),
             compression: codec(&text("compression.type")),
             max_message_bytes: usize::try_from(long("max.message.bytes")).unwrap_or_default(),
             log_append_time: text("message.timestamp.type") == "LogAppendTime",
@@ -556,7 +567,7 @@ mod tests {
 
     #[test]
     fn clients_are_refused_in_kafkas_words() {
-        let refused = |pairs: &[(&str, &str)]| validate(&overrides(pairs), false).unwrap_err().0;
+        let refused = |pairs: &[(&str, &str)]| validate(&overrides(pairs)).unwrap_err().0;
         assert_eq!(refused(&[("no.such.key.at.all", "1")]), "Unknown topic config name: no.such.key.at.all");
         assert_eq!(
             refused(&[("retention.mss", "1")]),
@@ -566,8 +577,10 @@ mod tests {
             refused(&[("retention.ms", "x")]),
             "Invalid value x for configuration retention.ms: Not a number of type LONG"
         );
-        assert!(refused(&[("cleanup.policy", "compact")]).contains("not served yet"));
-        assert_eq!(validate(&overrides(&[("cleanup.policy", "compact")]), true), Ok(()));
+        assert!(refused(&[("cleanup.policy", "shred")]).contains("must be one of: compact, delete"));
+        for policy in ["compact", "delete", "compact,delete"] {
+            assert_eq!(validate(&overrides(&[("cleanup.policy", policy)])), Ok(()));
+        }
     }
 
     #[test]

@@ -17,7 +17,6 @@ use super::{RequestContext, broker_loggers};
 use crate::config::key::{Kind, split_list};
 use crate::config::topic;
 use crate::controller::topics::configure;
-use crate::metadata::image::is_internal;
 use crate::state::BrokerState;
 
 pub(super) const SET: i8 = 0;
@@ -133,7 +132,7 @@ async fn alter(
         .filter(|(key, value)| topic.overrides.get(*key) != Some(value))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
-    topic::validate(&new, is_internal(name)).map_err(|why| (ErrorCode::INVALID_CONFIG, why.0))?;
+    topic::validate(&new).map_err(|why| (ErrorCode::INVALID_CONFIG, why.0))?;
     if validate_only {
         return Ok(());
     }

@@ -19,7 +19,6 @@ use crate::config::topic::{TOPIC_KEYS, effective, validate};
 use crate::controller::assignment::assign;
 use crate::controller::topics::{NewTopic, PARTITIONS_MAX, collisions, create, validate_name};
 use crate::metadata::Image;
-use crate::metadata::image::is_internal;
 use crate::state::BrokerState;
 
 /// Longest wait for leaders that a request may ask for.
@@ -130,7 +129,7 @@ fn check(broker: &BrokerState, image: &Image, topic: &CreatableTopic) -> Result<
         })?;
         overrides.insert(config.name.to_string(), value.to_string());
     }
-    validate(&overrides, is_internal(&topic.name)).map_err(|why| (ErrorCode::INVALID_CONFIG, why.0))?;
+    validate(&overrides).map_err(|why| (ErrorCode::INVALID_CONFIG, why.0))?;
     let assignment = if topic.assignments.is_empty() {
         spread(broker, image, topic.num_partitions, topic.replication_factor)?
     } else {

@@ -131,7 +131,9 @@ impl Message {
         Ok(messages)
     }
 
-    fn as_record(&self) -> RecordRef<'_> {
+    /// The message as a record of a batch v2 would be.
+    #[must_use]
+    pub fn as_record(&self) -> RecordRef<'_> {
         RecordRef {
             offset: self.offset,
             timestamp: self.timestamp,

@@ -44,6 +44,10 @@ impl Content {
         self.modified_ms
     }
 
+    pub(super) fn set_modified_ms(&mut self, at_ms: i64) {
+        self.modified_ms = at_ms;
+    }
+
     pub(super) fn read(&self, buffer: &mut [u8], position: u64) -> usize {
         let from = usize::try_from(position).unwrap_or(usize::MAX).min(self.seen.len());
         let count = buffer.len().min(self.seen.len() - from);

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::VecDeque;
 
-use crate::checkpoints::RECOVERY_POINT_FILE;
+use crate::checkpoints::{CLEANER_FILE, HIGH_WATERMARK_FILE, RECOVERY_POINT_FILE};
 use crate::meta_properties;
 use crate::progress::RecoveryProgress;
 
@@ -135,6 +135,7 @@ fn survey(
     let recovery_points = checkpoints::read_offsets(disk, &path.join(RECOVERY_POINT_FILE))?;
     let high_watermarks = checkpoints::read_offsets(disk, &path.join(HIGH_WATERMARK_FILE))?;
     let log_starts = checkpoints::read_offsets(disk, &path.join(LOG_START_FILE))?;
+    log_dir.set_cleaned(read_cleaned(disk, &path.join(CLEANER_FILE)));
     let entries = disk.read_dir(path).map_err(|error| StorageError::io("list", path, error))?;
     let clean_file = path.join(CLEAN_SHUTDOWN_FILE);
     let clean = disk.exists(&clean_file);
@@ -173,6 +174,14 @@ fn survey(
     found.jobs.extend(jobs);
     log_dir.set_recovery_points(recovery_points);
     Ok(StoredCheckpoints { high_watermarks, log_starts })
+}
+
+/// What the cleaner noted. Without it every log is dirty, which costs a pass and loses nothing, so a damaged file is only told of.
+fn read_cleaned(disk: Disk, path: &Path) -> BTreeMap<TopicPartition, i64> {
+    checkpoints::read_offsets(disk, path).unwrap_or_else(|error| {
+        tracing::warn!(%error, "compacted logs are cleaned from their beginning");
+        BTreeMap::new()
+    })
 }
 
 fn load_all(

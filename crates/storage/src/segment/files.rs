@@ -67,6 +67,15 @@ impl Segment {
         self.log.pin().map_err(failed)?.sync_data().map_err(failed)
     }
 
+    /// Makes the `.log` file look last written at `at_ms`: what a rewritten segment takes over from the one it was made of.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn set_modified_ms(&self, at_ms: i64) -> Result<()> {
+        let set = self.log.pin().and_then(|file| file.set_modified_ms(at_ms));
+        set.map_err(|error| self.dir.log_dir().write_failed("set the time of", &self.log.path(), error))
+    }
+
     /// Waits until both indexes are on stable storage. They can be built anew, so this is done at a clean shutdown and not before.
     ///
     /// # Errors

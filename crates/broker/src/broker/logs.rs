@@ -1,0 +1,55 @@
+//! The logs of a broker that starts: opened, told of, and compacted from then on.
+
+use std::sync::Arc;
+
+use protocol::types::BrokerId;
+use storage::{Cleaner, LogManager, LogManagerConfig, RecoveryReport};
+use tracing::{error, info};
+
+use super::{Start, storage_error};
+use crate::error::BrokerError;
+use crate::metadata::Image;
+use crate::monitor::Phase;
+
+impl Start {
+    pub(super) fn start_cleaner(&self, logs: &Arc<LogManager>) -> Result<Option<Cleaner>, BrokerError> {
+        let started = self.config.cleaner.clone().map(|config| Cleaner::start(logs.clone(), config, self.clock));
+        started
+            .transpose()
+            .map_err(|source| BrokerError::Io { action: "start the cleaner's threads".to_owned(), source })
+    }
+
+    pub(super) async fn open_logs(
+        &self,
+        id: i32,
+        cluster_id: &str,
+        image: &Image,
+    ) -> Result<(Arc<LogManager>, RecoveryReport), BrokerError> {
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        let mut config = LogManagerConfig::new(self.config.log_dirs.clone(), BrokerId(id));
+        config.cluster_id = Some(cluster_id.to_owned());
+        config.default_config = crate::replica_manager::log_config(&self.config.topic_defaults(), expiration_ms);
+        config.topic_configs = image
+            .topics
+            .values()
+            .map(|topic| (topic.name.clone(), crate::replica_manager::log_config(&topic.config, expiration_ms)))
+            .collect();
+        config.recovery_threads_per_dir = self.config.recovery_threads_per_dir;
+        let monitor = &self.surroundings.monitor;
+        config.progress = monitor.recovery().clone();
+        monitor.enter(Phase::Recovery);
+        let (disk, clock) = (self.disk, self.clock);
+        let opened = runtime::spawn_blocking(move || LogManager::open(config, disk, clock)).await;
+        let opened = opened.map_err(|failed| BrokerError::Storage(failed.to_string()))?;
+        let (logs, report) = opened.map_err(storage_error)?;
+        monitor.enter(Phase::Starting);
+        for (partition, problem) in &report.offline {
+            error!(%partition, error = %problem, "a log is not served");
+        }
+        for (dir, problem) in &report.offline_dirs {
+            error!(dir = %dir.display(), error = %problem, "a log directory is not used");
+        }
+        info!(logs = report.logs, clean = report.clean, elapsed_ms = report.elapsed_ms, "opened the logs");
+        Ok((Arc::new(logs), report))
+    }
+}
