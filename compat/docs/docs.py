@@ -104,7 +104,7 @@ class Terminal:
 
     def __init__(self, session):
         self.session, self.seen, self.running = session, 0, False
-        environment = {"HOME": str(session.workspace.path), "TIDEMILL": PROGRAM, "LC_ALL": "C.UTF-8"}
+        environment = {"HOME": str(session.workspace.path), "TIDEMILL": PROGRAM, "LC_ALL": "C.UTF-8", "TIDEMILL_LOG_FORMAT": "human"}
         self.shell = Process(["bash", "--norc"], cwd=session.checkout, env=environment, stdin=True)
         # As in a terminal: one stream, and Ctrl-C ends the command but not the shell.
         self.shell.type("exec 2>&1; trap : INT")

@@ -59,26 +59,13 @@ impl Console {
     /// # Errors
     /// `AddrInUse` above all.
     pub fn start(address: SocketAddr, board: Board) -> io::Result<Console> {
-        let runtime = runtime::spawn::current_thread()?;
-        let listener = {
-            let _inside = runtime.enter();
-            Listener::bind(address)?
-        };
-        let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let shared =
             Arc::new(Shared { clock: board.clock, board: Arc::new(board), looks: Arc::new(Semaphore::new(LOOKS_MAX)) });
-        let thread = runtime::thread("console", move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    _ = stopped => {}
-                    () = accept(listener, shared) => {}
-                }
-            });
-            // Whoever is being answered is cut off: there is nothing to lose.
-            runtime.shutdown_background();
-        })?;
+        let (tell, bound) = std::sync::mpsc::sync_channel(1);
+        let thread = runtime::thread("console", move || run(address, shared, stopped, &tell))?;
+        // A thread that ends without a word has panicked.
+        let address = bound.recv().unwrap_or_else(|_| Err(io::Error::other("the console's thread ended")))?;
         Ok(Console { address, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -106,6 +93,43 @@ impl Drop for Console {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The thread: tells where it is bound, or why not, and answers until it is stopped.
+fn run(
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stopped: oneshot::Receiver<()>,
+    tell: &std::sync::mpsc::SyncSender<io::Result<SocketAddr>>,
+) {
+    let runtime = match runtime::spawn::current_thread() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = tell.send(Err(error));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let bound = Listener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        // Whoever started the console waits for this.
+        let listener = match bound {
+            Ok((address, listener)) => {
+                let _ = tell.send(Ok(address));
+                listener
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stopped => {}
+            () = accept(listener, shared) => {}
+        }
+    });
+    // Whoever is being answered is cut off: there is nothing to lose.
+    runtime.shutdown_background();
 }
 
 async fn accept(listener: Listener, shared: Arc<Shared>) {

@@ -51,6 +51,10 @@ pub struct KeeperConfig {
     pub skip_acl: bool,
     /// `DigestAuthenticationProvider.superDigest`: `user:hash` that may do everything.
     pub super_digest: Option<String>,
+    /// `metricsProvider.httpHost`: where metrics are served; loopback where it is not set.
+    pub metrics_host: Option<IpAddr>,
+    /// `metricsProvider.httpPort`: no metrics are served where it is not set.
+    pub metrics_port: Option<u16>,
     /// `4lw.commands.whitelist`: the four-letter words that are answered; `None` for all.
     pub four_letter_whitelist: Option<BTreeSet<String>>,
 }
@@ -76,6 +80,8 @@ impl KeeperConfig {
             force_sync: true,
             skip_acl: false,
             super_digest: None,
+            metrics_host: None,
+            metrics_port: None,
             four_letter_whitelist: None,
         }
     }
@@ -133,6 +139,12 @@ impl KeeperConfig {
         )
     }
 
+    /// Where whoever runs the keeper is to serve its metrics, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        let host = self.metrics_host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.metrics_port.map(|port| SocketAddr::new(host, port))
+    }
+
     /// Where the transaction log is.
     pub fn log_dir(&self) -> &Path {
         self.data_log_dir.as_deref().unwrap_or(&self.data_dir)
@@ -160,6 +172,8 @@ impl KeeperConfig {
             "forceSync" => self.force_sync = yes_or_no(value)?,
             "skipACL" => self.skip_acl = yes_or_no(value)?,
             "DigestAuthenticationProvider.superDigest" => self.super_digest = Some(value.to_owned()),
+            "metricsProvider.httpHost" => self.metrics_host = Some(address(value)?),
+            "metricsProvider.httpPort" => self.metrics_port = Some(number(value, 0, 65_535)? as u16),
             "4lw.commands.whitelist" => self.four_letter_whitelist = whitelist(value),
             "secureClientPort" | "secureClientPortAddress" | "client.secure" => {
                 return Err(Refusal::Rule("TLS is not served; remove the line".to_owned()));
@@ -176,7 +190,7 @@ impl KeeperConfig {
     }
 }
 
-/// Keys of ZooKeeper without a meaning here: the log makes its own choices, there is no ensemble, the admin server is the console's business.
+/// Keys of ZooKeeper without a meaning here: the log makes its own choices, there is no ensemble, the admin server's commands are not served.
 const ACCEPTED: [&str; 17] = [
     "autopurge.purgeInterval",
     "electionAlg",

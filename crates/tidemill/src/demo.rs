@@ -3,19 +3,22 @@
 //! Nothing is left behind: the data lie in a temporary directory unless `--data-dir` names one, and Ctrl-C ends everything in order.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use client::kafka::admin::NewTopic;
 use client::kafka::{Admin, ClientConfig, Cluster, Producer, ProducerConfig, ProducerRecord};
+use console::Console;
 use runtime::{Clock, Random};
 use streaming::{SparkContext, StreamingContext, StreamingError, kafka};
 
 use crate::failure::Failure;
 use crate::options;
+use crate::server::logging::{self, Log};
 use crate::server::signals::StopSignals;
 use crate::server::standalone::Servers;
-use crate::server::{broker as broker_process, logging};
+use crate::server::{broker as broker_process, http};
 
 const TOPIC: &str = "wordsendertest";
 const GROUP: &str = "demo";
@@ -48,23 +51,28 @@ struct Options {
 /// Runs the demo.
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let options: Options = options::parse("tidemill demo", words)?;
-    logging::start("error");
+    let log = logging::start("error")?;
     match &options.data_dir {
-        Some(folder) => demonstrate(&options, folder),
+        Some(folder) => demonstrate(&log, &options, folder),
         None => {
             let folder = tempfile::Builder::new().prefix("tidemill-demo-").tempdir();
             let folder = folder.map_err(|error| Failure::new("cannot make a temporary directory").cause(error))?;
-            let done = demonstrate(&options, folder.path());
+            let done = demonstrate(&log, &options, folder.path());
             folder.close().map_err(|error| Failure::new("cannot remove the temporary directory").cause(error))?;
             done
         }
     }
 }
 
-fn demonstrate(options: &Options, folder: &Path) -> Result<(), Failure> {
+fn demonstrate(log: &Arc<Log>, options: &Options, folder: &Path) -> Result<(), Failure> {
     broker_process::run(async {
-        let mut signals = StopSignals::listen()?;
-        let servers = Servers::start(folder, free_or_any(2181), free_or_any(9092), &[]).await?;
+        let mut signals = StopSignals::listen(log)?;
+        let settings = [(http::KEY.to_owned(), free_or_any(8080).to_string())];
+        let servers = tokio::select! {
+            biased;
+            () = signals.first() => return Ok(()),
+            servers = Servers::start(log, folder, free_or_any(2181), free_or_any(9092), &settings) => servers?,
+        };
         let broker = servers.broker.addresses().first().map(|(_, address)| address.port()).unwrap_or_default();
         let keeper = servers.keeper.local_addr();
         let client = ClientConfig::parse(&format!("localhost:{broker}"))?;
@@ -77,7 +85,7 @@ fn demonstrate(options: &Options, folder: &Path) -> Result<(), Failure> {
         }
         let typing = runtime::spawn(type_lines(Producer::new(cluster, ProducerConfig::new(client))?));
         let job = start_job(keeper.to_string()).await?;
-        introduce(broker, keeper.port());
+        introduce(broker, keeper.port(), servers.console.as_ref());
 
         let seconds = options.seconds.map(Duration::from_secs);
         tokio::select! {
@@ -86,7 +94,7 @@ fn demonstrate(options: &Options, folder: &Path) -> Result<(), Failure> {
             () = at_most(seconds) => {}
             () = servers.ended() => {}
         }
-        signals.second_ends_at_once();
+        signals.stopping();
         eprintln!("stopping");
         typing.abort();
         let stopped = runtime::spawn_blocking(move || job.stop(false)).await;
@@ -121,7 +129,7 @@ async fn type_lines(producer: Producer) {
     }
 }
 
-fn introduce(broker: u16, keeper: u16) {
+fn introduce(broker: u16, keeper: u16, console: Option<&Console>) {
     eprintln!(
         "Keeper on localhost:{keeper}, broker on localhost:{broker}, a line typed into topic {TOPIC} now and then,"
     );
@@ -129,6 +137,9 @@ fn introduce(broker: u16, keeper: u16) {
     eprintln!("  bin/kafka-console-producer.sh --broker-list localhost:{broker} --topic {TOPIC}");
     eprintln!("  bin/kafka-console-consumer.sh --zookeeper localhost:{keeper} --topic {TOPIC} --from-beginning");
     eprintln!("  bin/zookeeper-shell.sh localhost:{keeper} ls -R /consumers");
+    if let Some(console) = console {
+        eprintln!("  curl http://{}/metrics", console.address());
+    }
 }
 
 /// The usual port where it is free, else 0: any.

@@ -70,6 +70,14 @@ impl Failure {
         self
     }
 
+    /// What went wrong, without cause and help.
+    pub fn text(&self) -> &str {
+        match &self.what {
+            Says::Error(text) | Says::Verbatim(text) => text,
+            Says::Nothing => "",
+        }
+    }
+
     /// Prints it and gives the exit code.
     pub fn report(self) -> ExitCode {
         match &self.what {

@@ -20,13 +20,13 @@ impl Servers {
         let (keeper_port, port) = (free_port(), free_port());
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
             .args(["serve", "--keeper-port", &keeper_port.to_string(), "--port", &port.to_string()])
-            .args(["--override", "offsets.topic.num.partitions=1", "--data-dir"])
+            .args(["--http", "none", "--override", "offsets.topic.num.partitions=1", "--data-dir"])
             .arg(data.path())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let started = lines.by_ref().map_while(Result::ok).any(|line| line.ends_with("started"));
+        let started = lines.by_ref().map_while(Result::ok).any(|line| line.contains("[KafkaServer id=0] started"));
         assert!(started, "the servers ended before they had started");
         // Whoever writes there must not find the pipe closed.
         runtime::thread("server's stderr", move || lines.for_each(drop)).unwrap();

@@ -65,7 +65,7 @@ pub(super) fn alter(
     }
     for (logger, level) in changes {
         loggers.set(logger, level);
-        info!(logger, level = level.map_or("inherited", Level::name), "changed a log level");
+        info!("the level of logger {logger} is now {}", level.map_or("inherited", Level::name));
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use broker::{Broker, BrokerConfig, BrokerError};
+use broker::{Broker, BrokerConfig, BrokerError, Surroundings};
+use console::{Board, Console};
 use runtime::Clock;
 
+use super::http::Listen;
 use super::keeper::{absolute, say_how_to_stop};
 use super::signals::StopSignals;
-use super::{daemon, logging};
+use super::{daemon, http, logging, recovery};
 use crate::failure::Failure;
 
 const USAGE: &str = "USAGE: kafka-server-start.sh [-daemon] server.properties [--override property=value]*";
@@ -26,20 +28,24 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
         return Ok(());
     }
     let (file, overrides) = understand(words)?;
-    logging::start("info");
+    let log = logging::start("info")?;
     let config = BrokerConfig::load(Path::new(file), overrides)?;
+    let listen = Listen::of(&config)?;
     run(async {
-        let mut signals = StopSignals::listen()?;
+        let mut signals = StopSignals::listen(&log)?;
         let started = Clock::real().now();
+        let mut board = Board::new();
+        let monitor = board.expect_broker();
+        let console = listen.start(board)?;
+        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(log.clone()) };
         let broker = tokio::select! {
             biased;
             () = signals.first() => return Ok(()),
-            broker = Broker::start(config.clone()) => broker?,
+            broker = recovery::shown(&log, &monitor, Broker::start_in(config.clone(), surroundings)) => broker?,
         };
-        announce(&broker, &config, started);
+        announce(&broker, &config, console.as_ref(), started);
         say_how_to_stop();
         signals.first().await;
-        signals.second_ends_at_once();
         broker.shutdown().await;
         Ok(())
     })
@@ -57,24 +63,29 @@ pub fn stop(words: &[String]) -> Result<(), Failure> {
 pub fn run(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let workers = runtime::spawn::parallelism();
     let threads = runtime::spawn::multi_thread("broker", workers, BLOCKING_THREADS_MAX);
-    threads.map_err(|error| Failure::new("cannot start the broker's threads").cause(error))?.block_on(work)
+    let threads = threads.map_err(|error| Failure::new("cannot start the broker's threads").cause(error))?;
+    let done = threads.block_on(work);
+    // A start that a signal cut short may still be reading logs; nothing there needs its end.
+    threads.shutdown_background();
+    done
 }
 
 /// Says that the broker is there, and where.
-pub fn announce(broker: &Broker, config: &BrokerConfig, started: runtime::clock::Instant) {
+pub fn announce(broker: &Broker, config: &BrokerConfig, console: Option<&Console>, started: runtime::clock::Instant) {
     let took = Clock::real().now() - started;
     let listeners: Vec<String> =
         broker.addresses().iter().map(|(name, address)| format!("{name}://{address}")).collect();
     let folders: Vec<String> = config.log_dirs.iter().map(|folder| absolute(folder)).collect();
     let id = broker.id();
-    eprintln!("[KafkaServer id={id}] started");
-    eprintln!(
+    logging::announce(&format!("[KafkaServer id={id}] started"));
+    logging::announce(&format!(
         "tidemill broker {}  listeners {}  log.dirs {}  ready in {} ms",
         env!("CARGO_PKG_VERSION"),
         listeners.join(","),
         folders.join(","),
         took.as_millis()
-    );
+    ));
+    http::announce(console);
 }
 
 /// Settings that win over the file.

@@ -3,11 +3,13 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use console::Board;
 use keeper::{Keeper, KeeperConfig, KeeperError};
 use runtime::Clock;
 
+use super::http::Listen;
 use super::signals::StopSignals;
-use super::{daemon, logging};
+use super::{daemon, http, logging};
 use crate::connect;
 use crate::failure::Failure;
 
@@ -26,26 +28,33 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
         [file] => PathBuf::from(file),
         _ => return Err(Failure::usage(USAGE).help(format!("zookeeper-server-start.sh {DEFAULT_FILE}"))),
     };
-    logging::start("info");
+    let log = logging::start("info")?;
     let config = KeeperConfig::from_properties(&file)?;
     let folder = config.data_dir.clone();
     let started = Clock::real().now();
+    // ZooKeeper's own key for its Prometheus provider; without it a keeper beside a broker would take the broker's port.
+    let listen = config.metrics_address().map_or(Listen::Nowhere, Listen::At);
     connect::block_on(async {
-        let mut signals = StopSignals::listen()?;
+        let mut signals = StopSignals::listen(&log)?;
+        let mut board = Board::new();
+        let place = board.expect_keeper();
+        let console = listen.start(board)?;
         let keeper = Keeper::start(config)?;
+        place.put(keeper.monitor());
         let took = Clock::real().now() - started;
         let port = keeper.local_addr().port();
         let folder = absolute(&folder);
-        eprintln!(
+        logging::announce(&format!(
             "tidemill keeper {}  clientPort {port}  dataDir {folder}  ready in {} ms",
             env!("CARGO_PKG_VERSION"),
             took.as_millis()
-        );
+        ));
+        http::announce(console.as_ref());
         say_how_to_stop();
         tokio::select! {
             biased;
-            () = signals.first() => signals.second_ends_at_once(),
-            () = keeper.ended() => {}
+            () = signals.first() => {}
+            () = keeper.ended() => signals.stopping(),
         }
         Ok(keeper.shutdown().await?)
     })

@@ -4,14 +4,18 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use broker::{Broker, BrokerConfig};
+use broker::{Broker, BrokerConfig, Loggers, Surroundings};
 use clap::Parser;
+use console::{Board, Console};
 use keeper::{Keeper, KeeperConfig};
 use runtime::Clock;
 
+use super::http::{self, Listen};
+use super::logging::{self, Log};
 use super::signals::StopSignals;
-use super::{broker as broker_process, logging};
+use super::{broker as broker_process, recovery};
 use crate::failure::Failure;
 use crate::options;
 
@@ -27,6 +31,9 @@ struct Options {
     /// Folder of all data; keeper/ and kafka-logs/ are made in it
     #[arg(long, default_value = "data", env = "TIDEMILL_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
+    /// Where /metrics, /healthz and /readyz are served: host:port, a port, or none [default: 127.0.0.1:8080, if it is free]
+    #[arg(long, env = "TIDEMILL_HTTP", value_name = "ADDRESS")]
+    http: Option<String>,
     /// A broker setting, as in server.properties; once for each
     #[arg(long = "override", value_name = "PROPERTY=VALUE")]
     overrides: Vec<String>,
@@ -40,21 +47,32 @@ pub struct Servers {
     pub broker: Broker,
     /// What the broker was started with.
     pub config: BrokerConfig,
+    /// Metrics and health, where they are served.
+    pub console: Option<Console>,
 }
 
 impl Servers {
-    /// Starts both on loopback, with their data below `data`.
+    /// Starts both on loopback, with their data below `data`, and before them what tells how far that is.
     pub async fn start(
+        log: &Arc<Log>,
         data: &Path,
         keeper_port: u16,
         port: u16,
         overrides: &[(String, String)],
     ) -> Result<Servers, Failure> {
+        let listen = match overrides.iter().rev().find(|(key, _)| key == http::KEY) {
+            Some((_, value)) => Listen::parse(value)?,
+            None => Listen::by_default(),
+        };
+        let mut board = Board::new();
+        let (place, monitor) = (board.expect_keeper(), board.expect_broker());
+        let console = listen.start(board)?;
         let mut keeper_config = KeeperConfig::new(data.join("keeper"));
         keeper_config.address = SocketAddr::from((Ipv4Addr::LOCALHOST, keeper_port));
         // All clients of this machine come from one address.
         keeper_config.max_client_connections = 0;
         let keeper = Keeper::start(keeper_config)?;
+        place.put(keeper.monitor());
         let mut settings = vec![
             ("broker.id".to_owned(), "0".to_owned()),
             ("listeners".to_owned(), format!("PLAINTEXT://localhost:{port}")),
@@ -63,8 +81,10 @@ impl Servers {
         ];
         settings.extend_from_slice(overrides);
         let config = BrokerConfig::from_overrides(settings)?;
-        match Broker::start(config.clone()).await {
-            Ok(broker) => Ok(Servers { keeper, broker, config }),
+        let loggers: Arc<dyn Loggers> = log.clone();
+        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(loggers) };
+        match recovery::shown(log, &monitor, Broker::start_in(config.clone(), surroundings)).await {
+            Ok(broker) => Ok(Servers { keeper, broker, config, console }),
             Err(error) => {
                 keeper.shutdown().await?;
                 Err(error.into())
@@ -89,23 +109,29 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     let options: Options = options::parse("tidemill serve", words)?;
     let split = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     let overrides: Option<Vec<(String, String)>> = options.overrides.iter().map(split).collect();
-    let overrides = overrides.ok_or_else(|| Failure::usage("--override takes property=value"))?;
-    logging::start("warn");
+    let mut overrides = overrides.ok_or_else(|| Failure::usage("--override takes property=value"))?;
+    if let Some(address) = options.http {
+        overrides.insert(0, (http::KEY.to_owned(), address));
+    }
+    let log = logging::start("warn")?;
     broker_process::run(async {
-        let mut signals = StopSignals::listen()?;
+        let mut signals = StopSignals::listen(&log)?;
         let started = Clock::real().now();
         let servers = tokio::select! {
             biased;
             () = signals.first() => return Ok(()),
-            servers = Servers::start(&options.data_dir, options.keeper_port, options.port, &overrides) => servers?,
+            servers = Servers::start(&log, &options.data_dir, options.keeper_port, options.port, &overrides) => servers?,
         };
-        broker_process::announce(&servers.broker, &servers.config, started);
-        eprintln!("keeper on {}", servers.keeper.local_addr());
-        eprintln!("try: bin/kafka-console-producer.sh --broker-list localhost:{} --topic wordsendertest", options.port);
+        broker_process::announce(&servers.broker, &servers.config, servers.console.as_ref(), started);
+        logging::announce(&format!("keeper on {}", servers.keeper.local_addr()));
+        logging::announce(&format!(
+            "try: bin/kafka-console-producer.sh --broker-list localhost:{} --topic wordsendertest",
+            options.port
+        ));
         tokio::select! {
             biased;
-            () = signals.first() => signals.second_ends_at_once(),
-            () = servers.ended() => {}
+            () = signals.first() => {}
+            () = servers.ended() => signals.stopping(),
         }
         servers.shutdown().await
     })
