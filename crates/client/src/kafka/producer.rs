@@ -172,17 +172,23 @@ impl Producer {
         }
         shared.check_size(&record)?;
         let clock = shared.cluster.clock();
-        let deadline = clock.now() + shared.config.max_block;
+        let mut now = clock.now();
+        let deadline = now + shared.config.max_block;
         let known = shared.cluster.metadata().topic(&record.topic).filter(|topic| topic.is_usable()).cloned();
         let topic = match known {
             Some(topic) => topic,
-            None => shared.cluster.topic(&record.topic, true, deadline).await?,
+            None => {
+                let topic = shared.cluster.topic(&record.topic, true, deadline).await?;
+                // The record is young only now.
+                now = clock.now();
+                topic
+            }
         };
         let partition = TopicPartition { topic: topic.name.clone(), partition: shared.partition(&record, &topic)? };
         let timestamp = record.timestamp.unwrap_or_else(|| clock.now_ms());
         let mut memory = None;
         loop {
-            match shared.accumulator.append(&partition, &record, timestamp, clock.now(), memory.take())? {
+            match shared.accumulator.append(&partition, &record, timestamp, now, memory.take())? {
                 Appended::Done { delivery, wake } => {
                     if wake {
                         shared.wake.notify_one();
@@ -209,6 +215,8 @@ impl Producer {
                         }
                     };
                     drop(waiting);
+                    // The batch that is opened now begins to linger now.
+                    now = clock.now();
                 }
             }
         }

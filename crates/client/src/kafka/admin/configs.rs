@@ -182,8 +182,8 @@ impl Admin {
                 };
                 let response = connection.send_version(&request, version).await?;
                 let results = response.results.iter().map(|result| {
-                    let name = result.resource_name.to_string();
-                    let code = check_code_with(result.error_code, result.error_message.as_deref(), || name.clone());
+                    let (name, code) =
+                        judged(&result.resource_name, result.error_code, result.error_message.as_deref());
                     (name, code.map(|()| result.configs.iter().map(read_entry).collect()))
                 });
                 Ok(results.collect::<PerName<Vec<ConfigEntry>>>())
@@ -215,11 +215,10 @@ impl Admin {
         let results = self
             .call("incrementalAlterConfigs", resource.to(), Kind::Change, async |connection| {
                 let response = connection.send(&request).await?;
-                let results = response.responses.iter().map(|result| {
-                    let name = result.resource_name.to_string();
-                    let code = check_code_with(result.error_code, result.error_message.as_deref(), || name.clone());
-                    (name, code)
-                });
+                let results = response
+                    .responses
+                    .iter()
+                    .map(|result| judged(&result.resource_name, result.error_code, result.error_message.as_deref()));
                 Ok(results.collect::<PerName<()>>())
             })
             .await?;
@@ -247,16 +246,20 @@ impl Admin {
         let results = self
             .call("alterConfigs", resource.to(), Kind::Change, async |connection| {
                 let response = connection.send(&request).await?;
-                let results = response.responses.iter().map(|result| {
-                    let name = result.resource_name.to_string();
-                    let code = check_code_with(result.error_code, result.error_message.as_deref(), || name.clone());
-                    (name, code)
-                });
+                let results = response
+                    .responses
+                    .iter()
+                    .map(|result| judged(&result.resource_name, result.error_code, result.error_message.as_deref()));
                 Ok(results.collect::<PerName<()>>())
             })
             .await?;
         only(results, "AlterConfigs")
     }
+}
+
+/// What a response says of one resource.
+fn judged(name: &str, error_code: i16, message: Option<&str>) -> (String, Result<()>) {
+    (name.to_owned(), check_code_with(error_code, message, || name.to_owned()))
 }
 
 fn read_entry(config: &DescribeConfigsResourceResult) -> ConfigEntry {
