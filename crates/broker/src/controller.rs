@@ -146,6 +146,16 @@ pub async fn carry_out(
             }
         }
     }
+    changes.extend(write_elections(session, fence, &states).await?);
+    Ok(changes)
+}
+
+/// Writes states of partitions that the controller decided on, and gives what changed.
+///
+/// # Errors
+/// As [`carry_out`].
+pub async fn write_elections(session: &Session, fence: Fence, states: &[Action]) -> Result<Vec<Change>, ZkError> {
+    let mut changes = Vec::new();
     // Three operations at most for each state, and the check.
     for chunk in states.chunks((MULTI_OPS_MAX - 1) / 3) {
         changes.extend(write_states(session, Some(fence), chunk).await?);

@@ -10,18 +10,23 @@
 
 pub mod alter_configs;
 pub mod api_versions;
+pub mod authorized_operations;
 pub mod broker_loggers;
 pub mod controlled_shutdown;
+pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_acls;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -148,16 +153,20 @@ pub fn served(api: ApiKey) -> Option<RangeInclusive<i16>> {
         ApiKey::AlterConfigs
         | ApiKey::ApiVersions
         | ApiKey::ControlledShutdown
+        | ApiKey::CreateAcls
         | ApiKey::CreatePartitions
         | ApiKey::CreateTopics
+        | ApiKey::DeleteAcls
         | ApiKey::DeleteGroups
         | ApiKey::DeleteRecords
         | ApiKey::DeleteTopics
+        | ApiKey::DescribeAcls
         | ApiKey::DescribeCluster
         | ApiKey::DescribeConfigs
         | ApiKey::DescribeGroups
         | ApiKey::DescribeLogDirs
         | ApiKey::DescribeProducers
+        | ApiKey::ElectLeaders
         | ApiKey::Fetch
         | ApiKey::FindCoordinator
         | ApiKey::Heartbeat
@@ -233,10 +242,14 @@ fn dispatch(
         ApiKey::DeleteRecords => later(broker, context, reader, delete_records::handle),
         ApiKey::InitProducerId => later(broker, context, reader, init_producer_id::handle),
         ApiKey::OffsetForLeaderEpoch => now(broker, &context, reader, offset_for_leader_epoch::handle),
+        ApiKey::DescribeAcls => now(broker, &context, reader, |_, _, request| describe_acls::handle(request)),
+        ApiKey::CreateAcls => now(broker, &context, reader, |_, _, request| create_acls::handle(request)),
+        ApiKey::DeleteAcls => now(broker, &context, reader, |_, _, request| delete_acls::handle(request)),
         ApiKey::DescribeConfigs => now(broker, &context, reader, describe_configs::handle),
         ApiKey::AlterConfigs => later(broker, context, reader, alter_configs::handle),
         ApiKey::DescribeLogDirs => later(broker, context, reader, describe_log_dirs::handle),
         ApiKey::CreatePartitions => later(broker, context, reader, create_partitions::handle),
+        ApiKey::ElectLeaders => later(broker, context, reader, elect_leaders::handle),
         ApiKey::IncrementalAlterConfigs => later(broker, context, reader, alter_configs::handle_incremental),
         ApiKey::DescribeCluster => now(broker, &context, reader, describe_cluster::handle),
         ApiKey::DescribeProducers => now(broker, &context, reader, describe_producers::handle),

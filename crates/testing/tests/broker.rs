@@ -218,6 +218,10 @@ async fn what_apiversions_promises_is_answered_in_every_version() {
         offset_delete::OffsetDeleteRequest,
         describe_cluster::DescribeClusterRequest,
         describe_producers::DescribeProducersRequest,
+        describe_acls::DescribeAclsRequest,
+        create_acls::CreateAclsRequest,
+        delete_acls::DeleteAclsRequest,
+        elect_leaders::ElectLeadersRequest,
         metadata::MetadataRequest,
         fetch::FetchRequest,
     );

@@ -171,6 +171,44 @@ pub fn prefer(image: &Image, named: Option<&[(String, i32)]>, controller_epoch: 
     actions
 }
 
+/// Why an election that somebody asked for does not take place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotElected {
+    /// The preferred replica leads already, or, where an unclean election is asked for, anybody does.
+    NotNeeded,
+    /// Nobody who could lead is alive.
+    NobodyCan,
+}
+
+/// The election of one partition that a client asks for: [`Election::Preferred`] or [`Election::Unclean`].
+///
+/// # Errors
+/// Why there is none.
+pub fn elect_on_request(
+    image: &Image,
+    topic: &Topic,
+    partition: &Partition,
+    election: Election,
+    controller_epoch: i32,
+) -> Result<Action, NotElected> {
+    let state = partition.state.as_ref().ok_or(NotElected::NobodyCan)?;
+    let preferred = partition.replicas.first().copied();
+    let needed = match election {
+        Election::Preferred => Some(state.leader) != preferred,
+        _ => !image.is_live(state.leader),
+    };
+    if !needed {
+        return Err(NotElected::NotNeeded);
+    }
+    let next = with_rules(image, topic, partition, |rules| elect(election, &state.to_leader_and_isr(), rules));
+    let next = next.filter(|next| match election {
+        Election::Preferred => Some(next.leader.0) == preferred,
+        _ => next.leader != BrokerId::NONE,
+    });
+    let next = next.ok_or(NotElected::NobodyCan)?;
+    Ok(set_state(topic, partition, state, &next, controller_epoch))
+}
+
 /// What a broker that stops leaves to others.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HandOver {

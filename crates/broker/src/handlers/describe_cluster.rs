@@ -6,7 +6,7 @@ use protocol::error::ErrorCode;
 use protocol::messages::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 use protocol::wire::Str;
 
-use super::RequestContext;
+use super::{RequestContext, authorized_operations};
 use crate::state::BrokerState;
 
 /// `endpoint_type` of brokers; controllers of KRaft, which we are not, are 2 (KIP-919).
@@ -34,6 +34,10 @@ pub fn handle(
         brokers: nodes
             .map(|node| DescribeClusterBroker { broker_id: node.id, host: node.host, port: node.port, rack: node.rack })
             .collect(),
+        cluster_authorized_operations: authorized_operations::told(
+            request.include_cluster_authorized_operations,
+            authorized_operations::CLUSTER,
+        ),
         ..Default::default()
     }
 }

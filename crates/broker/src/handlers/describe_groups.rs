@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 
-use super::RequestContext;
+use super::{RequestContext, authorized_operations};
 use crate::state::BrokerState;
-
-/// What may be done with a group where nothing is forbidden: READ (3), DELETE (6), DESCRIBE (8), as bits.
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
 
 /// Describes groups one by one. A group that is not there is Dead.
 pub fn handle(
@@ -25,7 +22,7 @@ pub fn handle(
             ..Default::default()
         });
         if request.include_authorized_operations && described.error_code == 0 {
-            described.authorized_operations = ALL_OPERATIONS;
+            described.authorized_operations = authorized_operations::GROUP;
         }
         described
     };

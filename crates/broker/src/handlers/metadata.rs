@@ -12,15 +12,12 @@ use protocol::messages::metadata::{
 use protocol::types::Uuid;
 use protocol::wire::Str;
 
-use super::RequestContext;
 use super::create_topics::create_on_demand;
+use super::{RequestContext, authorized_operations};
 use crate::controller::topics::validate_name;
 use crate::metadata::image::is_internal;
 use crate::metadata::{Image, Partition, Topic};
 use crate::state::BrokerState;
-
-/// "No authorizer": operations are not told.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
 /// First version that lists replicas whether or not they are alive.
 const DEAD_REPLICAS_FROM: i16 = 1;
@@ -37,12 +34,15 @@ pub fn handle(broker: &Arc<BrokerState>, context: &RequestContext, request: Meta
         // Version 0 has no null: an empty list asks for all.
         Some(topics) => topics.is_empty() && context.version == 0,
     };
-    let topics = if all {
+    let mut topics: Vec<MetadataResponseTopic> = if all {
         image.topics.values().map(|topic| describe(broker, context, &image, topic)).collect()
     } else {
         let asked = request.topics.unwrap_or_default();
         asked.into_iter().map(|asked| one(broker, context, &image, asked, request.allow_auto_topic_creation)).collect()
     };
+    let operations =
+        authorized_operations::told(request.include_topic_authorized_operations, authorized_operations::TOPIC);
+    topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = operations);
     let brokers = broker.nodes(context.listener).into_iter();
     MetadataResponse {
         brokers: brokers
@@ -51,6 +51,10 @@ pub fn handle(broker: &Arc<BrokerState>, context: &RequestContext, request: Meta
         cluster_id: Some(Str::from(broker.cluster_id.as_str())),
         controller_id: image.controller.filter(|controller| image.is_live(*controller)).unwrap_or(-1),
         topics,
+        cluster_authorized_operations: authorized_operations::told(
+            request.include_cluster_authorized_operations,
+            authorized_operations::CLUSTER,
+        ),
         ..Default::default()
     }
 }
@@ -87,12 +91,7 @@ fn one(
 }
 
 fn without_partitions(topic_id: Uuid, code: ErrorCode) -> MetadataResponseTopic {
-    MetadataResponseTopic {
-        error_code: code.0,
-        topic_id,
-        topic_authorized_operations: OPERATIONS_UNKNOWN,
-        ..Default::default()
-    }
+    MetadataResponseTopic { error_code: code.0, topic_id, ..Default::default() }
 }
 
 fn describe(broker: &BrokerState, context: &RequestContext, image: &Image, topic: &Topic) -> MetadataResponseTopic {

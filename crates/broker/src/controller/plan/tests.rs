@@ -109,3 +109,26 @@ fn a_leaving_broker_hands_over_what_others_can_lead() {
     check(&[1, 2], (1, &[1]), None, 1);
     check(&[1, 2], (2, &[1, 2]), Some((2, 4, vec![2])), 0);
 }
+
+#[test]
+fn an_election_on_request_says_why_it_does_not_take_place() {
+    let check = |live: &[i32],
+                 state: (i32, &[i32]),
+                 election: Election,
+                 expected: Result<Option<(i32, i32, Vec<i32>)>, NotElected>| {
+        let image = image(live, &[1, 2, 3], Some(state));
+        let topic = image.topic("t").unwrap();
+        let elected = elect_on_request(&image, topic, &topic.partitions[0], election, 7);
+        assert_eq!(elected.map(|action| written(&[action])), expected, "live {live:?}, state {state:?}, {election:?}");
+    };
+    let all: &[i32] = &[1, 2, 3];
+    check(all, (1, all), Election::Preferred, Err(NotElected::NotNeeded));
+    check(all, (2, all), Election::Preferred, Ok(Some((1, 4, vec![1, 2, 3]))));
+    // The preferred replica is dead, or not in sync.
+    check(&[2, 3], (2, &[2, 3]), Election::Preferred, Err(NotElected::NobodyCan));
+    check(all, (2, &[2, 3]), Election::Preferred, Err(NotElected::NobodyCan));
+    // An unclean election is for partitions without a leader, and takes whoever is alive.
+    check(all, (2, all), Election::Unclean, Err(NotElected::NotNeeded));
+    check(&[3], (-1, &[1]), Election::Unclean, Ok(Some((3, 4, vec![3]))));
+    check(&[9], (-1, &[1]), Election::Unclean, Err(NotElected::NobodyCan));
+}
