@@ -164,7 +164,7 @@ impl BrokerConfig {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        let text = Disk::real().read(path, settings::FILE_BYTES_MAX).map_err(|error| BrokerError::Config {
+        let text = Disk::real().read_text(path, settings::FILE_BYTES_MAX).map_err(|error| BrokerError::Config {
             what: format!("cannot read the configuration file {}", path.display()),
             cause: error.to_string(),
             help: Some("name a server.properties file, such as config/server.properties".to_owned()),

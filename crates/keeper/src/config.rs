@@ -90,7 +90,7 @@ impl KeeperConfig {
     /// As in ZooKeeper, all addresses of the machine are served unless `clientPortAddress` says otherwise.
     pub fn from_properties(file: &Path) -> Result<KeeperConfig, KeeperError> {
         let unreadable = |reason: String| KeeperError::ConfigUnreadable { file: file.to_owned(), reason };
-        let text = Disk::real().read(file, FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string()))?;
+        let text = Disk::real().read_text(file, FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string()))?;
         let mut config = KeeperConfig::new(PathBuf::new());
         config.address.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let mut warned = BTreeSet::new();

@@ -11,8 +11,6 @@ use crate::api::ApiKey;
 use crate::wire::{Field, Reader, WireError, Writer};
 
 pub mod consumer_protocol;
-#[cfg(test)]
-pub(crate) mod sample;
 mod table;
 
 /// A request, a response, or a structure inside one.
@@ -129,5 +127,7 @@ macro_rules! for_each_api {
 
 for_each_api!(apis);
 
+#[cfg(any(test, feature = "sample"))]
+pub mod sample;
 #[cfg(test)]
 mod tests;

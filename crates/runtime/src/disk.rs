@@ -129,6 +129,19 @@ impl Disk {
         Ok(bytes)
     }
 
+    /// Reads a whole text file of at most `limit` bytes, its last line ended even where the file does not end it.
+    ///
+    /// # Errors
+    /// As [`Disk::read`]; `InvalidData` for UTF-16, which editors of one system save and parsers of properties files take apart wrongly.
+    pub fn read_text(self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let mut text = self.read(path, limit)?;
+        if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is UTF-16 text: save it as UTF-8"));
+        }
+        text.push(b'\n');
+        Ok(text)
+    }
+
     /// Replaces the file by `bytes` so that a crash at any moment leaves either the old contents or the new: temporary name, sync, rename,
     /// sync of the directory.
     ///

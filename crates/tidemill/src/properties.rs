@@ -58,7 +58,7 @@ pub fn words(words: &[String]) -> Result<Pairs, Failure> {
 /// Where it is not there or not readable as one.
 pub fn file(path: &str) -> Result<Pairs, Failure> {
     let unreadable = |cause: String| Failure::new(format!("cannot read {path}")).cause(cause);
-    let bytes = Disk::real().read(Path::new(path), FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string()))?;
+    let bytes = Disk::real().read_text(Path::new(path), FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string()))?;
     let mut pairs = Pairs::new();
     for line in PropertiesIter::new(Cursor::new(bytes)) {
         let line = line.map_err(|error| unreadable(error.to_string()))?;

@@ -2,19 +2,22 @@
 
 use bytes::Bytes;
 
-use crate::messages::Message;
+use super::*;
 use crate::types::Uuid;
 use crate::wire::{Records, SHARED_BYTES_MIN, Str};
 
 /// Random numbers from a seed (xorshift).
-pub(crate) struct Source(u64);
+pub struct Source(u64);
 
 impl Source {
-    pub(crate) fn new(seed: u64) -> Source {
+    /// The numbers of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Source {
         Source(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -22,24 +25,78 @@ impl Source {
     }
 
     /// A number below `limit`.
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() >> 32) as usize % limit
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.next_u64() >> 32) as usize % limit
     }
 
     fn integer(&mut self) -> i64 {
         // Edges and small numbers are where encodings differ; the rest is anything.
         match self.below(4) {
-            0 => self.next() as i64 >> self.below(64),
+            0 => self.next_u64() as i64 >> self.below(64),
             1 => self.below(3) as i64 - 1,
             2 => self.below(300) as i64,
-            _ => self.next() as i64,
+            _ => self.next_u64() as i64,
         }
     }
 }
 
 /// A type that can be filled with random values. Null is used only if `nullable`.
-pub(crate) trait Sample: Sized {
+pub trait Sample: Sized {
+    /// A value as `version` can carry it.
     fn sample(source: &mut Source, version: i16, nullable: bool) -> Self;
+}
+
+/// A random request and a random response of one API in one version, without their headers.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// The API.
+    pub api: ApiKey,
+    /// The version both are written in.
+    pub version: i16,
+    /// Body of the request.
+    pub request: Bytes,
+    /// Body of the response.
+    pub response: Bytes,
+    /// Whether bytes are read as such a request.
+    pub reads_request: fn(Bytes, i16) -> bool,
+    /// Whether bytes are read as such a response.
+    pub reads_response: fn(Bytes, i16) -> bool,
+}
+
+/// One exchange for each API with a table in each of its versions.
+#[must_use]
+pub fn exchanges(seed: u64) -> Vec<Exchange> {
+    let mut source = Source::new(seed);
+    let mut all = Vec::new();
+    macro_rules! add_all {
+        ([] $($key:ident: $module:ident, $request:ident, $response:ident;)*) => {$(
+            for version in $module::$request::VERSIONS {
+                all.push(Exchange {
+                    api: ApiKey::$key,
+                    version,
+                    request: random_bytes::<$module::$request>(&mut source, version),
+                    response: random_bytes::<$module::$response>(&mut source, version),
+                    reads_request: reads::<$module::$request>,
+                    reads_response: reads::<$module::$response>,
+                });
+            }
+        )*};
+    }
+    for_each_api!(add_all);
+    all
+}
+
+fn random_bytes<M: Message + Sample>(source: &mut Source, version: i16) -> Bytes {
+    let mut writer = Writer::new();
+    // A sample has values only in fields the version carries, so it can be written.
+    match M::sample(source, version, true).encode(&mut writer, version).and_then(|()| writer.into_bytes()) {
+        Ok(bytes) => bytes,
+        Err(error) => unreachable!("{} v{version}: {error}", M::NAME),
+    }
+}
+
+fn reads<M: Message>(bytes: Bytes, version: i16) -> bool {
+    M::decode(&mut Reader::new(bytes), version).is_ok()
 }
 
 macro_rules! integer_samples {
@@ -64,8 +121,8 @@ impl Sample for Uuid {
     fn sample(source: &mut Source, _version: i16, _nullable: bool) -> Uuid {
         let mut bytes = [0; 16];
         if source.below(4) > 0 {
-            bytes[..8].copy_from_slice(&source.next().to_be_bytes());
-            bytes[8..].copy_from_slice(&source.next().to_be_bytes());
+            bytes[..8].copy_from_slice(&source.next_u64().to_be_bytes());
+            bytes[8..].copy_from_slice(&source.next_u64().to_be_bytes());
         }
         Uuid(bytes)
     }
@@ -82,7 +139,7 @@ impl Sample for Str {
 impl Sample for Bytes {
     fn sample(source: &mut Source, _version: i16, _nullable: bool) -> Bytes {
         let length = if source.below(16) == 0 { SHARED_BYTES_MIN + source.below(100) } else { source.below(40) };
-        (0..length).map(|_| source.next() as u8).collect::<Vec<u8>>().into()
+        (0..length).map(|_| source.next_u64() as u8).collect::<Vec<u8>>().into()
     }
 }
 

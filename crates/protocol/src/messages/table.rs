@@ -98,7 +98,7 @@ macro_rules! messages {
                 }
             }
 
-            #[cfg(test)]
+            #[cfg(any(test, feature = "sample"))]
             impl $crate::messages::sample::Sample for $name {
                 #[allow(unused_variables, unused_mut)]
                 fn sample(source: &mut $crate::messages::sample::Source, version: i16, nullable: bool) -> $name {

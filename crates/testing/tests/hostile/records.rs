@@ -1,28 +1,16 @@
-//! Record bytes that were damaged on purpose: 20,000 of them must give errors or records, never a panic, and never more bytes than the caller allows.
+//! Record batches and message sets of every format and codec: errors or records, and never more unpacked bytes than the caller allows.
 
 use bytes::Bytes;
-use tidemill_protocol::records::batch::{self, HEADER_LEN, HeadersRef};
-use tidemill_protocol::records::{
+use protocol::records::batch::{self, HEADER_LEN, HeadersRef};
+use protocol::records::{
     AnyBatchIter, BatchBuilder, BatchIter, BatchOptions, Codec, Headers, MessageSetIter, down_convert, up_convert,
 };
-use tidemill_protocol::types::Offset;
+use protocol::types::Offset;
 
-const INPUTS: usize = 20_000;
+use crate::damage::{Campaign, Dice, damage};
+
 /// What one batch may unpack to here.
 const LIMIT: usize = 64 * 1024;
-
-/// SplitMix64: the same damage in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-}
 
 fn good_inputs() -> Vec<Vec<u8>> {
     let headers = Headers::encode([(&b"trace"[..], Some(&b"0123"[..])), (b"", None)]).unwrap();
@@ -47,28 +35,9 @@ fn good_inputs() -> Vec<Vec<u8>> {
     inputs
 }
 
-fn damage(input: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = input.to_vec();
-    for _ in 0..=dice.roll(4) {
-        let at = dice.roll(bytes.len());
-        match dice.roll(6) {
-            0 => bytes[at] ^= 1 << dice.roll(8),
-            1 => bytes[at] = [0x00, 0x7f, 0x80, 0xff][dice.roll(4)],
-            2 => {
-                let extreme = [i32::MAX, i32::MIN, -1, 0, 1 << 20][dice.roll(5)].to_be_bytes();
-                for (byte, field) in bytes[at..].iter_mut().zip(extreme) {
-                    *byte = field;
-                }
-            }
-            3 => bytes.truncate(at.max(1)),
-            4 => {
-                let byte = bytes[at];
-                bytes.insert(at, byte);
-            }
-            _ => bytes[at] = dice.roll(256) as u8,
-        }
-    }
-    // Half of the damage gets a right checksum, or it would never be looked at closer.
+/// Half of the damage gets a right checksum, or it would never be looked at closer.
+fn damaged(input: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = damage(input, dice);
     if dice.roll(2) == 0 && bytes.len() >= HEADER_LEN {
         match batch::peek_size(&bytes) {
             Ok(Some(size)) if batch::peek_magic(&bytes) == Some(2) && (HEADER_LEN..=bytes.len()).contains(&size) => {
@@ -113,29 +82,51 @@ fn read_all(bytes: &Bytes) -> usize {
     read
 }
 
+/// What reading takes beside the bytes themselves: each of the ways unpacks once, and codecs have their windows.
+const MEMORY: usize = 16 * LIMIT + 4 * 1024 * 1024;
+
 #[test]
-fn damaged_records_never_panic() {
+fn damaged_records() {
+    let campaign = Campaign::from_environment();
     let inputs = good_inputs();
-    let mut dice = Dice(2026);
-    let mut read = 0;
-    for round in 0..INPUTS {
-        let input = &inputs[round % inputs.len()];
-        read += read_all(&Bytes::from(damage(input, &mut dice)));
-    }
+    let good = campaign.run(
+        |number, dice| damaged(&inputs[number % inputs.len()], dice),
+        |length| MEMORY + length * 64,
+        |_, bytes| read_all(&Bytes::copy_from_slice(bytes)) > 0,
+    );
     // If next to nothing came through, the damage was too coarse to test the inner layers.
-    assert!(read > INPUTS, "{read} records were read");
+    assert!(good > campaign.inputs / 10, "something was read of {good}");
 }
 
 #[test]
-fn random_bytes_never_panic() {
-    let mut dice = Dice(7);
-    for _ in 0..2_000 {
-        let mut bytes: Vec<u8> = (0..dice.roll(200)).map(|_| dice.roll(256) as u8).collect();
-        if bytes.len() > 16 {
-            let length = (bytes.len() - 12) as i32;
-            bytes[8..12].copy_from_slice(&length.to_be_bytes());
-            bytes[16] = dice.roll(3) as u8;
-        }
-        read_all(&Bytes::from(bytes));
+fn random_bytes() {
+    let campaign = Campaign::from_environment();
+    campaign.run(
+        |_, dice| {
+            let mut bytes: Vec<u8> = (0..dice.roll(200)).map(|_| dice.roll(256) as u8).collect();
+            if bytes.len() > 16 {
+                let length = (bytes.len() - 12) as i32;
+                bytes[8..12].copy_from_slice(&length.to_be_bytes());
+                bytes[16] = dice.roll(3) as u8;
+            }
+            bytes
+        },
+        |length| MEMORY + length * 64,
+        |_, bytes| read_all(&Bytes::copy_from_slice(bytes)) > 0,
+    );
+}
+
+/// 64 MiB of zeros in a batch of some kilobytes, and the same once more inside another.
+#[test]
+fn bombs_go_off_within_the_limit() {
+    let zeros = vec![0; 64 * 1024 * 1024];
+    for codec in Codec::ALL.into_iter().filter(|codec| *codec != Codec::None) {
+        let mut builder = BatchBuilder::new(BatchOptions { codec, ..BatchOptions::default() });
+        builder.append(1_000, None, Some(&zeros), None).unwrap();
+        let bomb = Bytes::from(builder.build_vec().unwrap());
+        let mut read = 0;
+        let used = allocation_counter::measure(|| read = read_all(&bomb));
+        assert_eq!(read, 0, "{codec:?}");
+        assert!(used.bytes_max <= (MEMORY + 2 * bomb.len()) as u64, "{codec:?} took {} bytes", used.bytes_max);
     }
 }
