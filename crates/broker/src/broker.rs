@@ -35,6 +35,7 @@ use crate::network::Acceptors;
 use crate::network::acceptor::{BoundListener, ConnectionLimits, bind};
 use crate::network::budget::Budget;
 use crate::network::connection::{Limits, READ_AHEAD_MAX};
+use crate::network::pool::Pool;
 use crate::producer_ids::ProducerIds;
 use crate::registration;
 use crate::replica_manager::ReplicaManager;
@@ -347,6 +348,7 @@ impl Start {
             read_ahead_max: READ_AHEAD_MAX.min(network.queued_requests_max),
             idle_max: network.idle_max,
             budget: Budget::new(network.queued_request_bytes_max),
+            pool: Pool::default(),
             clock: self.clock,
         };
         let overrides = network.connections_per_ip_overrides.iter();

@@ -5,7 +5,9 @@
 //!
 //! # Layout
 //! - [`budget`]: the budget of request bytes
+//! - [`pool`]: buffers for large frames
 //! - [`frame`]: cutting frames, and what bytes look like that are none
+//! - [`input`]: bytes to frames
 //! - [`response`]: a list of bytes and file slices, and how it is sent
 //! - [`connection`]: the life of one connection
 //! - [`acceptor`]: listeners and the limits of connections
@@ -14,6 +16,8 @@ pub mod acceptor;
 pub mod budget;
 pub mod connection;
 pub mod frame;
+pub mod input;
+pub mod pool;
 pub mod response;
 
 pub use acceptor::{Acceptors, BoundListener};

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -141,9 +142,40 @@ impl Stream {
     }
 }
 
+impl ReadHalf {
+    /// Waits until bytes have come, or the end. It needs no buffer, so a silent connection need not hold one.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            ReadHalf::Tcp(half) => half.readable().await,
+        }
+    }
+}
+
 impl WriteHalf {
+    /// Writes all of `bytes`, of which the kernel may hold back the last packet: more follows at once by [`WriteHalf::send_file`] or a write.
+    ///
+    /// # Errors
+    /// What the socket says; a part may have been sent.
+    pub async fn write_all_before_more(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            WriteHalf::Tcp(half) => {
+                let socket = half.as_ref();
+                let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+                let mut done = 0;
+                while done < bytes.len() {
+                    let send = || rustix::net::send(socket, &bytes[done..], flags).map_err(io::Error::from);
+                    done += socket.async_io(Interest::WRITABLE, send).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Sends `length` bytes of `file` from `position` on by the kernel's own copy (`sendfile`). What was written before must have been
-    /// flushed.
+    /// flushed. What is not in memory is first brought there by another thread.
     ///
     /// # Errors
     /// `UnexpectedEof` where the file is shorter: the peer has then received a part.
@@ -293,7 +325,7 @@ mod tests {
         let sender = crate::spawn(async move {
             let (stream, _peer) = listener.accept().await.unwrap();
             let (_reader, mut writer) = stream.split();
-            writer.write_all(b"head").await.unwrap();
+            writer.write_all_before_more(b"head").await.unwrap();
             writer.send_file(&file, 7, 2_900_000).await.unwrap();
             writer.write_all(b"tail").await.unwrap();
         });

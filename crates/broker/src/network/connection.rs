@@ -2,6 +2,7 @@
 //!
 //! A connection is one task. A request is started as soon as its frame is whole and the requests before it allow it: produce requests may wait for their acks side by side
 //! (they were appended in order when they were started), every other request runs alone. What was read ahead is bounded by [`READ_AHEAD_MAX`] requests and by the budget.
+//! How bytes become frames is [`super::input`]'s story.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,25 +15,18 @@ use bytes::{Bytes, BytesMut};
 use protocol::api::ApiKey;
 use runtime::Clock;
 use runtime::clock::Instant;
-use runtime::net::{ReadHalf, Stream, WriteHalf};
-use tokio::io::AsyncReadExt;
+use runtime::net::{Stream, WriteHalf};
 use tokio::sync::watch;
 
 use super::budget::{Budget, PendingShare, Share};
 use super::frame;
+use super::input::{BUFFER_IDLE, FRAME_STALL_MAX, Input, read_some};
+use super::pool::Pool;
 use super::response::{Response, send_all};
 
 /// Requests of one connection that may be under way at a time.
 pub const READ_AHEAD_MAX: usize = 16;
 
-/// Room made in an empty buffer before its next frame is known.
-const FIRST_READ_BYTES: usize = 1024;
-/// A frame up to this size gets its room at once; a larger one as its bytes arrive, so that a claimed size alone takes no memory.
-const ROOM_AT_ONCE_MAX: usize = 2 << 20;
-/// After this much silence an empty buffer is given back.
-const BUFFER_IDLE: Duration = Duration::from_secs(1);
-/// A frame that has begun must get on within this time, so that a stalled sender does not hold its share of the budget.
-const FRAME_STALL_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for a peer that does not take its response, where `connections.max.idle.ms` sets no limit.
 const SEND_STALL_MAX: Duration = Duration::from_secs(600);
 
@@ -87,6 +81,8 @@ pub struct Limits {
     pub idle_max: Option<Duration>,
     /// The budget of request bytes.
     pub budget: Budget,
+    /// Buffers for large frames.
+    pub pool: Pool,
     /// Source of the time.
     pub clock: Clock,
 }
@@ -140,7 +136,7 @@ pub async fn serve<S: Service>(
             last_activity = limits.clock.now();
             let answer = service.start(&mut session, frame);
             if let Some(buffer) = service.take_back(&mut session) {
-                input.reuse(buffer);
+                limits.pool.give(buffer);
             }
             slots.push_back(Slot { answer, started: last_activity, _share: share });
         }
@@ -151,12 +147,13 @@ pub async fn serve<S: Service>(
             return Ok(());
         }
         let wants_bytes = !hung_up && input.wants_bytes(may_start(&slots, &limits));
-        let Input { buffer, pending_share, room, .. } = &mut input;
+        let read_max = input.read_max();
+        let Input { buffer, pending_share, .. } = &mut input;
         let event = tokio::select! {
             biased;
             response = front_answer(&mut slots), if !slots.is_empty() => Event::Answer(response),
             share = share_of(pending_share), if pending_share.is_some() => Event::Share(share),
-            read = read_some(&mut reader, buffer, *room), if wants_bytes => Event::Read(read?),
+            read = read_some(&mut reader, buffer, read_max), if wants_bytes => Event::Read(read?),
             () = &mut timer => Event::Timer,
             _ = shutdown.changed() => return Ok(()),
         };
@@ -220,14 +217,6 @@ async fn share_of(pending: &mut Option<PendingShare>) -> Share {
     }
 }
 
-/// Reads what has come. Nothing is lost when this is dropped before it is done.
-async fn read_some(reader: &mut ReadHalf, buffer: &mut BytesMut, room: usize) -> std::io::Result<usize> {
-    if buffer.capacity() == buffer.len() {
-        buffer.reserve(if buffer.is_empty() { room } else { FIRST_READ_BYTES });
-    }
-    reader.read_buf(buffer).await
-}
-
 async fn send_ready<S: Service>(
     service: &Arc<S>,
     slots: &mut VecDeque<Slot>,
@@ -263,103 +252,4 @@ async fn send_ready<S: Service>(
         }
     }
     Ok(next)
-}
-
-/// The bytes that have come and are not yet a request.
-struct Input {
-    buffer: BytesMut,
-    /// The share of the frame that is being read; none while its size is not known.
-    share: Option<Share>,
-    pending_share: Option<PendingShare>,
-    last_read: Instant,
-    /// Room made for the next frame before its size is known: the size of the last one, within bounds.
-    room: usize,
-    limits: Limits,
-}
-
-impl Input {
-    fn new(limits: Limits) -> Input {
-        Input {
-            buffer: BytesMut::new(),
-            share: None,
-            pending_share: None,
-            last_read: limits.clock.now(),
-            room: FIRST_READ_BYTES,
-            limits,
-        }
-    }
-
-    /// Takes the next whole frame, once it has its share of the budget.
-    fn next_frame(&mut self) -> Result<Option<(Bytes, Share)>, Ended> {
-        let Some(size) = frame::size(&self.buffer, self.limits.request_bytes_max)? else { return Ok(None) };
-        if self.share.is_none() {
-            match self.limits.budget.try_take(size) {
-                Ok(share) => self.share = Some(share),
-                Err(pending) => {
-                    self.pending_share = Some(pending);
-                    return Ok(None);
-                }
-            }
-        }
-        match frame::take(&mut self.buffer, size) {
-            Some(frame) => {
-                self.room = (size + frame::SIZE_BYTES).clamp(FIRST_READ_BYTES, ROOM_AT_ONCE_MAX);
-                Ok(self.share.take().map(|share| (frame, share)))
-            }
-            None => {
-                let missing = frame::SIZE_BYTES + size - self.buffer.len();
-                self.buffer.reserve(missing.min(ROOM_AT_ONCE_MAX.max(self.buffer.len())));
-                Ok(None)
-            }
-        }
-    }
-
-    /// Reads into a buffer that is of no more use elsewhere, rather than into a new one.
-    fn reuse(&mut self, mut buffer: BytesMut) {
-        if self.buffer.is_empty() && buffer.capacity() > self.buffer.capacity() {
-            buffer.clear();
-            self.buffer = buffer;
-        }
-    }
-
-    fn share_came(&mut self, share: Share) {
-        self.pending_share = None;
-        self.share = Some(share);
-    }
-
-    /// Whether more bytes should be read: while a request may start, and else only to notice that the peer hung up.
-    fn wants_bytes(&self, may_start: bool) -> bool {
-        self.pending_share.is_none() && (may_start || self.buffer.len() < FIRST_READ_BYTES)
-    }
-
-    /// Gives memory of a silent connection back and says when to look again; none once it was silent for too long.
-    fn on_timer(
-        &mut self,
-        now: Instant,
-        last_activity: Instant,
-        nothing_under_way: bool,
-    ) -> Result<Option<Instant>, Ended> {
-        let last_activity = last_activity.max(self.last_read);
-        if !self.buffer.is_empty() && nothing_under_way && self.pending_share.is_none() {
-            if now >= self.last_read + FRAME_STALL_MAX {
-                let size = frame::size(&self.buffer, self.limits.request_bytes_max)?.unwrap_or_default();
-                return Err(Ended::Stalled { size });
-            }
-            return Ok(Some(self.last_read + FRAME_STALL_MAX));
-        }
-        if now < last_activity + BUFFER_IDLE {
-            return Ok(Some(last_activity + BUFFER_IDLE));
-        }
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
-            self.room = FIRST_READ_BYTES;
-        }
-        // Looking again soon after the next activity would cost a timer per request; within this time the buffer of a woken connection may linger.
-        const LOOK_AGAIN: Duration = Duration::from_secs(30);
-        match self.limits.idle_max {
-            Some(idle_max) if nothing_under_way && now >= last_activity + idle_max => Ok(None),
-            Some(idle_max) if nothing_under_way => Ok(Some((last_activity + idle_max).min(now + LOOK_AGAIN))),
-            _ => Ok(Some(now + LOOK_AGAIN)),
-        }
-    }
 }

@@ -52,8 +52,13 @@ impl Response {
     /// # Errors
     /// What the socket says; a part may have been sent then, and the connection cannot go on.
     pub async fn send(self, stream: &mut WriteHalf) -> io::Result<()> {
-        for piece in self.pieces {
+        let mut pieces = self.pieces.into_iter().peekable();
+        while let Some(piece) = pieces.next() {
             match piece {
+                // The head of a response and the records after it leave in the same packets.
+                Piece::Bytes(bytes) if pieces.peek().is_some_and(is_longer_than_nothing) => {
+                    stream.write_all_before_more(&bytes).await?
+                }
                 Piece::Bytes(bytes) => stream.write_all(&bytes).await?,
                 Piece::External { index, length } => {
                     let slice = self.files.get(index).filter(|slice| slice.length == length as u64);
@@ -71,6 +76,13 @@ impl Response {
             [Piece::Bytes(bytes)] => Some(std::mem::take(bytes)),
             _ => None,
         }
+    }
+}
+
+fn is_longer_than_nothing(piece: &Piece) -> bool {
+    match piece {
+        Piece::Bytes(bytes) => !bytes.is_empty(),
+        Piece::External { length, .. } => *length > 0,
     }
 }
 
