@@ -4,6 +4,8 @@
 //! renamed file, [`Disk::sync_dir`] (its name). [`Disk::write_atomic`] does both in the right order. The disk is the machine's own, or for
 //! tests a [`SimDisk`] that can lose power, run full and fail.
 
+mod cache;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io;

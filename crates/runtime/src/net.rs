@@ -189,25 +189,34 @@ impl WriteHalf {
                 let end = position + length;
                 let mut offset = position;
                 while offset < end {
-                    let count = (end - offset).min(CALL_BYTES_MAX) as usize;
-                    let sent = socket
-                        .async_io(Interest::WRITABLE, || {
-                            let mut at = offset;
-                            rustix::fs::sendfile(socket, real, Some(&mut at), count).map_err(io::Error::from)
-                        })
-                        .await?;
-                    if sent == 0 {
-                        return Err(io::Error::new(
-                            io::ErrorKind::UnexpectedEof,
-                            "the file ended before the slice did",
-                        ));
+                    let chunk_end = end.min(offset + CALL_BYTES_MAX);
+                    if !file.is_cached(offset, chunk_end - offset) {
+                        load(file.clone(), offset, chunk_end - offset).await?;
                     }
-                    offset += sent as u64;
+                    while offset < chunk_end {
+                        let send = || {
+                            let mut at = offset;
+                            let count = (chunk_end - offset) as usize;
+                            rustix::fs::sendfile(socket, real, Some(&mut at), count).map_err(io::Error::from)
+                        };
+                        match socket.async_io(Interest::WRITABLE, send).await? {
+                            0 => {
+                                let what = "the file ended before the slice did";
+                                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+                            }
+                            sent => offset += sent as u64,
+                        }
+                    }
                 }
                 Ok(())
             }
         }
     }
+}
+
+/// Brings a piece of a file into memory on the pool for calls that block: a worker that waits for a disk keeps its other connections waiting.
+async fn load(file: File, position: u64, length: u64) -> io::Result<()> {
+    crate::spawn_blocking(move || file.load(position, length)).await.map_err(io::Error::other)?
 }
 
 /// What `sendfile` does, for a file that no kernel knows.
