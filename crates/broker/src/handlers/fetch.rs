@@ -1,9 +1,13 @@
 //! Fetch: slices of log files for consumers and followers, at once or when enough has come.
 //!
 //! The log is looked at when the request comes. Where there is less than `min_bytes`, the request leaves a ticket with each of its partitions and looks again when called,
-//! or at the end of its wait. What is sent goes from file to socket without passing through the program, unless the reader needs another format.
+//! or at the end of its wait. What is sent goes from file to socket without passing through the program, unless the reader needs another format: looking into batches and
+//! rewriting them for an old consumer is done on the pool for calls that block, never on the threads that serve everybody.
+
+mod old_readers;
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +17,6 @@ use protocol::messages::Message;
 use protocol::messages::fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
-use protocol::records::batch::{HEADER_LEN, LOG_OVERHEAD, MAGIC_V2};
-use protocol::records::message_set::down_convert;
-use protocol::records::{BatchHeader, Codec, MAX_DECOMPRESSED_BYTES};
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
 use protocol::wire::{Reader, Records, WireError};
 use replication::{BrokerEpoch, FollowerFetch};
@@ -68,7 +69,7 @@ struct Found {
     decided: bool,
 }
 
-/// One partition's part of the answer.
+/// One partition's part of the answer. The slice, where there is one, is the data's records.
 struct Answered {
     wanted: Wanted,
     data: PartitionData,
@@ -103,17 +104,20 @@ pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Re
     fetch.note_follower();
     let found = fetch.look();
     if request.max_wait_ms <= 0 || fetch.is_enough(&found) {
-        return Ok(ready(fetch.respond(found)));
+        return Ok(match fetch.must_rewrite(&found) {
+            false => ready(fetch.respond(found)),
+            true => later(fetch.finish(found)),
+        });
     }
     let wait = Duration::from_millis(request.max_wait_ms.min(WAIT_MS_MAX).unsigned_abs().into());
     let deadline = broker.clock.now() + wait;
     let missing = fetch.min_bytes.saturating_sub(found.bytes);
     drop(found);
-    Ok(Answer::Later(PendingAnswer {
-        future: Box::pin(fetch.wait(missing, deadline)),
-        next_may_start: false,
-        dropped_on_hang_up: true,
-    }))
+    Ok(later(fetch.wait(missing, deadline)))
+}
+
+fn later(future: impl Future<Output = Option<Response>> + Send + 'static) -> Answer {
+    Answer::Later(PendingAnswer { future: Box::pin(future), next_may_start: false, dropped_on_hang_up: true })
 }
 
 impl Fetch {
@@ -158,7 +162,7 @@ impl Fetch {
             // What came between the last look and leaving the ticket was not counted on it.
             let found = self.look();
             if self.is_enough(&found) {
-                return self.respond(found);
+                return self.finish(found).await;
             }
             missing = self.min_bytes.saturating_sub(found.bytes);
             drop(found);
@@ -167,10 +171,33 @@ impl Fetch {
                 () = ticket.called() => {}
                 () = self.broker.clock.sleep_until(deadline) => {
                     let found = self.look();
-                    return self.respond(found);
+                    return self.finish(found).await;
                 }
             }
         }
+    }
+
+    /// Whether a reader is too old for what is stored, or may be.
+    fn must_rewrite(&self, found: &Found) -> bool {
+        self.context.version < ZSTD_FROM && found.partitions.iter().any(|partition| partition.slice.is_some())
+    }
+
+    /// Answers with what was found, in the reader's own format.
+    async fn finish(self, found: Found) -> Option<Response> {
+        if !self.must_rewrite(&found) {
+            return self.respond(found);
+        }
+        let rewritten = runtime::spawn_blocking(move || {
+            let mut found = found;
+            for partition in &mut found.partitions {
+                old_readers::rewrite(partition, self.context.version);
+            }
+            self.respond(found)
+        });
+        rewritten.await.unwrap_or_else(|failed| {
+            tracing::error!(%failed, "converting records for an old consumer failed");
+            None
+        })
     }
 
     fn leave(&self, ticket: &Arc<Ticket>) {
@@ -259,51 +286,11 @@ impl Fetch {
             }
         };
         let Some(slice) = read.slice else { return (data, None) };
-        match self.for_reader(&slice, wanted, hosted) {
-            Ok(None) => {
-                data.records = Records::External { length: slice.len };
-                let slice = FileSlice { file: slice.file, position: slice.pos, length: slice.len as u64 };
-                (data, Some(slice))
-            }
-            Ok(Some(converted)) => {
-                data.records = Records::Bytes(converted);
-                (data, None)
-            }
-            Err(code) => (refused(wanted, code), None),
+        if self.context.version < BATCHES_V2_FROM && !hosted.config().down_conversion {
+            return (refused(wanted, ErrorCode::UNSUPPORTED_VERSION), None);
         }
-    }
-
-    /// Other bytes for a reader that does not understand what is stored; none where it does.
-    fn for_reader(
-        &self,
-        slice: &storage::FileSlice,
-        wanted: &Wanted,
-        hosted: &HostedPartition,
-    ) -> Result<Option<Bytes>, ErrorCode> {
-        let version = self.context.version;
-        if version >= ZSTD_FROM {
-            return Ok(None);
-        }
-        let unreadable = |error: std::io::Error| {
-            tracing::error!(partition = %hosted.partition(), %error, "read failed");
-            ErrorCode::KAFKA_STORAGE_ERROR
-        };
-        if version >= BATCHES_V2_FROM {
-            return match holds_zstd(slice).map_err(unreadable)? {
-                true => Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
-                false => Ok(None),
-            };
-        }
-        if !hosted.config().down_conversion {
-            return Err(ErrorCode::UNSUPPORTED_VERSION);
-        }
-        let stored = slice.read().map_err(unreadable)?;
-        let magic = if version >= 2 { 1 } else { 0 };
-        let converted = down_convert(stored, magic, Offset(wanted.fetch_offset), MAX_DECOMPRESSED_BYTES);
-        converted.map(|converted| Some(Bytes::from(converted))).map_err(|error| {
-            tracing::warn!(partition = %hosted.partition(), %error, "cannot convert records for an old consumer");
-            error.error_code()
-        })
+        data.records = Records::External { length: slice.len };
+        (data, Some(FileSlice { file: slice.file, position: slice.pos, length: slice.len as u64 }))
     }
 
     fn misdirected(&self, hosted: &HostedPartition, wanted: &Wanted, code: ErrorCode) -> PartitionData {
@@ -393,26 +380,4 @@ pub(super) fn epoch_end(hosted: &HostedPartition, asked: i32, current: i32) -> O
         return Some((current, hosted.log().log_end_offset()));
     }
     hosted.log().end_offset_for_epoch(LeaderEpoch(asked)).map(|(epoch, end)| (epoch.0, end))
-}
-
-/// Walks over the headers of a slice; the records stay where they are.
-fn holds_zstd(slice: &storage::FileSlice) -> std::io::Result<bool> {
-    let end = slice.pos + slice.len as u64;
-    let mut at = slice.pos;
-    let mut head = [0u8; HEADER_LEN];
-    while at + LOG_OVERHEAD as u64 <= end {
-        let read = slice.file.read_at(&mut head, at)?;
-        let Some(size) = head.get(8..12).filter(|_| read >= LOG_OVERHEAD).and_then(|size| size.try_into().ok()) else {
-            break;
-        };
-        let size = u64::from(u32::from_be_bytes(size));
-        if read == HEADER_LEN
-            && head[16] == MAGIC_V2.cast_unsigned()
-            && BatchHeader::parse(&head).is_ok_and(|header| header.codec() == Codec::Zstd)
-        {
-            return Ok(true);
-        }
-        at += LOG_OVERHEAD as u64 + size;
-    }
-    Ok(false)
 }
