@@ -5,10 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
-use streaming::kafka::{self, OffsetRange, Pid, RateLimits, Record, TopicPartition};
+use streaming::kafka::{self, Fetched, OffsetRange, Pid, RateLimits, Record, RecordView, TopicPartition};
 use streaming::{DStream, Rdd, SparkContext, StreamingContext, StreamingError, TaskError};
 
 use crate::block::{Block, in_python};
@@ -30,21 +29,28 @@ impl Shape {
         Shape(Arc::new(if with_metadata { Inner::WithMetadata } else { Inner::Pairs { key, value } }))
     }
 
-    fn block(&self, records: Vec<Record>) -> Result<Vec<Block>, TaskError> {
-        in_python(|py| {
-            let tuples: PyResult<Vec<_>> = records.into_iter().map(|record| self.tuple(py, &record)).collect();
-            Ok(vec![Block::new(&PyList::new(py, tuples?)?)])
-        })
+    /// One call into Python for what one fetch brought, so that nothing waits for the network with the interpreter's lock in hand.
+    fn block(&self, fetched: &Fetched<'_>) -> Result<Block, TaskError> {
+        let mut failed = None;
+        let block = in_python(|py| {
+            let list = PyList::empty(py);
+            match fetched.visit(|record| list.append(self.tuple(py, record)?)) {
+                Ok(appended) => appended?,
+                Err(error) => failed = Some(error),
+            }
+            Ok(Block::new(&list))
+        })?;
+        failed.map_or(Ok(block), Err)
     }
 
-    fn tuple<'py>(&self, py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyTuple>> {
+    fn tuple<'py>(&self, py: Python<'py>, record: RecordView<'_>) -> PyResult<Bound<'py, PyTuple>> {
         match &*self.0 {
             Inner::Pairs { key, value } => {
-                (decode(py, key, &record.key)?, decode(py, value, &record.value)?).into_pyobject(py)
+                (decode(py, key, record.key)?, decode(py, value, record.value)?).into_pyobject(py)
             }
             Inner::WithMetadata => {
-                let bytes = |part: &Option<Bytes>| part.as_ref().map(|part| PyBytes::new(py, part));
-                (&*record.topic, record.partition, record.offset, bytes(&record.key), bytes(&record.value))
+                let bytes = |part: Option<&[u8]>| part.map(|part| PyBytes::new(py, part));
+                (&**record.topic, record.partition, record.offset, bytes(record.key), bytes(record.value))
                     .into_pyobject(py)
             }
         }
@@ -52,11 +58,11 @@ impl Shape {
 
     fn rdd(&self, rdd: &Rdd<Record>) -> Rdd<Block> {
         let shape = self.clone();
-        rdd.map_partitions_keeping_offset_ranges(move |records| shape.block(records))
+        rdd.map_fetched(move |fetched| shape.block(fetched))
     }
 }
 
-fn decode<'py>(py: Python<'py>, decoder: &Option<Py<PyAny>>, part: &Option<Bytes>) -> PyResult<Bound<'py, PyAny>> {
+fn decode<'py>(py: Python<'py>, decoder: &Option<Py<PyAny>>, part: Option<&[u8]>) -> PyResult<Bound<'py, PyAny>> {
     match (decoder, part) {
         (None, None) => Ok(py.None().into_bound(py)),
         (None, Some(part)) => match std::str::from_utf8(part) {
@@ -64,7 +70,7 @@ fn decode<'py>(py: Python<'py>, decoder: &Option<Py<PyAny>>, part: &Option<Bytes
             // Python's own exception for bytes that are no UTF-8.
             Err(_) => PyBytes::new(py, part).call_method1("decode", ("utf-8",)),
         },
-        (Some(decoder), part) => decoder.bind(py).call1((part.as_ref().map(|part| PyBytes::new(py, part)),)),
+        (Some(decoder), part) => decoder.bind(py).call1((part.map(|part| PyBytes::new(py, part)),)),
     }
 }
 

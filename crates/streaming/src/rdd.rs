@@ -37,6 +37,7 @@ use crate::rdd::source::Blocks;
 use crate::scheduler::stages::{AnyRdd, Dependency};
 use crate::scheduler::{SparkContext, TaskContext};
 use crate::sources::kafka::OffsetRange;
+use crate::sources::kafka::fetched::FetchedBlocks;
 
 pub use op::{Data, Key, RddOp, Sink};
 
@@ -52,7 +53,15 @@ struct Node<T: Data> {
     cache: Cache<T>,
     /// Number of partitions by [`pairs::key_partition`], where the records are known to lie so.
     hashed_by: Option<usize>,
-    offset_ranges: Option<Arc<[OffsetRange]>>,
+    /// Where a Kafka source's own RDD comes from.
+    fetched: Option<Origin>,
+}
+
+#[derive(Clone)]
+struct Origin {
+    ranges: Arc<[OffsetRange]>,
+    /// None where the records are no longer those that were fetched.
+    blocks: Option<Arc<dyn FetchedBlocks>>,
 }
 
 impl<T: Data> Clone for Rdd<T> {
@@ -70,29 +79,45 @@ impl<T: Data> std::fmt::Debug for Rdd<T> {
 impl<T: Data> Rdd<T> {
     /// An RDD of an own operator: how sources and wrappers in other languages come in.
     pub fn from_op(context: &SparkContext, op: impl RddOp<T>) -> Rdd<T> {
-        Rdd::build(context, op, None, None)
+        Rdd::build(context, Arc::new(op), None, None)
+    }
+
+    /// The same where keys are known to lie in their partitions.
+    fn hashed(context: &SparkContext, op: impl RddOp<T>, hashed_by: Option<usize>) -> Rdd<T> {
+        Rdd::build(context, Arc::new(op), hashed_by, None)
     }
 
     fn build(
         context: &SparkContext,
-        op: impl RddOp<T>,
+        op: Arc<dyn RddOp<T>>,
         hashed_by: Option<usize>,
-        offset_ranges: Option<Arc<[OffsetRange]>>,
+        fetched: Option<Origin>,
     ) -> Rdd<T> {
         Rdd(Arc::new(Node {
             id: context.next_id(),
             context: context.clone(),
             partitions: op.partitions(),
-            op: RwLock::new(Arc::new(op)),
+            op: RwLock::new(op),
             cache: Cache::default(),
             hashed_by,
-            offset_ranges,
+            fetched,
         }))
     }
 
-    /// The same with a note of the Kafka offsets its partitions hold.
-    pub(crate) fn with_offset_ranges(context: &SparkContext, op: impl RddOp<T>, ranges: Arc<[OffsetRange]>) -> Rdd<T> {
-        Rdd::build(context, op, None, Some(ranges))
+    /// The RDD of a Kafka source, with a note of the offsets its partitions hold.
+    pub(crate) fn of_fetched(
+        context: &SparkContext,
+        op: impl RddOp<T> + FetchedBlocks,
+        ranges: Arc<[OffsetRange]>,
+    ) -> Rdd<T> {
+        let op = Arc::new(op);
+        Rdd::build(context, op.clone(), None, Some(Origin { ranges, blocks: Some(op) }))
+    }
+
+    /// An RDD whose partitions are made of those of `source`, whose offsets it goes on telling.
+    pub(crate) fn with_offset_ranges_of<S: Data>(source: &Rdd<S>, op: impl RddOp<T>) -> Rdd<T> {
+        let fetched = source.0.fetched.as_ref().map(|fetched| Origin { blocks: None, ..fetched.clone() });
+        Rdd::build(source.context(), Arc::new(op), None, fetched)
     }
 
     /// Unique within its context.
@@ -116,7 +141,15 @@ impl<T: Data> Rdd<T> {
     /// Kafka's offsets of each partition: only on the RDD that a Kafka source itself made, as Spark's `HasOffsetRanges`.
     #[must_use]
     pub fn offset_ranges(&self) -> Option<&[OffsetRange]> {
-        self.0.offset_ranges.as_deref()
+        self.0.fetched.as_ref().map(|fetched| &*fetched.ranges)
+    }
+
+    /// Its records as they were fetched, unless it keeps them.
+    pub(crate) fn fetched_blocks(&self) -> Option<&Arc<dyn FetchedBlocks>> {
+        if self.0.cache.slots().is_some() {
+            return None;
+        }
+        self.0.fetched.as_ref()?.blocks.as_ref()
     }
 
     /// Pushes the records of a partition into `sink` until they end or the sink halts.

@@ -1,40 +1,65 @@
-//! `Text`: a string that is a piece of a shared block. Lines of a source and words of a line are pieces of the block they came in, so
-//! splitting allocates nothing.
+//! `Text`: a string that is cheap to cut and to clone. A short one lies in the value itself; a long one is a piece of a shared block. So the
+//! lines of a source are pieces of the block they came in, and their words, mostly short, hold on to nothing: splitting a line allocates
+//! nothing, and comparing two words follows no pointer.
 //!
-//! Always true: a piece begins and ends between characters. A piece keeps its whole block alive: call [`Text::detach`] on what is kept for
-//! long, such as the keys of a state.
+//! Always true: a piece begins and ends between characters; what fits into [`INLINE_BYTES_MAX`] is never a piece. A piece keeps its whole
+//! block alive: call [`Text::detach`] on what is kept for long, such as the keys of a state, where keys may be long.
+//!
+//! # Layout
+//! - [`lines`](self): lines out of bytes
 
-use std::borrow::Borrow;
+mod lines;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// Bytes after which a block is closed and the next one begun. A single longer string makes a longer block.
-pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+pub(crate) use self::lines::{LineCutter, TextBlocks};
 
-/// A string that is a piece of a shared block. Cheap to clone.
+/// Bytes that a value holds itself: as many as make it no larger than a piece is.
+const INLINE_BYTES_MAX: usize = 23;
+
+/// A string that is cheap to cut and to clone.
 #[derive(Clone)]
-pub struct Text {
-    block: Arc<str>,
-    start: usize,
-    end: usize,
+pub struct Text(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    /// Bytes behind `len` are 0, so that two of them can be compared as they lie.
+    Inline { len: u8, bytes: [u8; INLINE_BYTES_MAX] },
+    Piece { block: Arc<str>, start: usize, end: usize },
 }
 
 impl Text {
-    /// The piece as a `str`.
+    /// The text as a `str`.
     #[must_use]
     #[inline]
     pub fn as_str(&self) -> &str {
-        &self.block[self.start..self.end]
+        match &self.0 {
+            Repr::Inline { len, bytes } => {
+                std::str::from_utf8(&bytes[..usize::from(*len)]).expect("a text is made of whole characters")
+            }
+            Repr::Piece { block, start, end } => &block[*start..*end],
+        }
+    }
+
+    /// Its bytes: cheaper than [`Text::as_str`] where they do.
+    #[must_use]
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Piece { block, start, end } => &block.as_bytes()[*start..*end],
+        }
     }
 
     /// The pieces between occurrences of `separator`, as `str::split` cuts them: `"a  b"` by a space is `"a"`, `""`, `"b"`.
     #[must_use]
     #[inline]
     pub fn split(&self, separator: char) -> Split {
-        Split { rest: Some(self.clone()), separator }
+        Split { text: self.clone(), next: Some(0), separator }
     }
 
     /// The words: pieces between runs of white space, none of them empty.
@@ -46,33 +71,62 @@ impl Text {
         let text = self.as_str();
         let within = |word: &str| {
             let start = word.as_ptr() as usize - text.as_ptr() as usize;
-            self.piece(start..start + word.len())
+            self.cut(start..start + word.len())
         };
         text.split_whitespace().map(within).collect()
     }
 
-    /// A copy in a block of its own, for what is kept long.
+    /// A copy that shares no block, for what is kept long.
     #[must_use]
     pub fn detach(&self) -> Text {
-        Text::from(self.as_str())
+        match &self.0 {
+            Repr::Inline { .. } => self.clone(),
+            Repr::Piece { .. } => Text::from(self.as_str()),
+        }
     }
 
     /// Whether both are pieces of the same block.
     #[cfg(test)]
     fn shares_block_with(&self, other: &Text) -> bool {
-        Arc::ptr_eq(&self.block, &other.block)
+        match (&self.0, &other.0) {
+            (Repr::Piece { block, .. }, Repr::Piece { block: of_other, .. }) => Arc::ptr_eq(block, of_other),
+            _ => false,
+        }
     }
 
-    /// A piece of this piece; `range` lies between characters.
+    /// A part of a block; `range` lies between characters.
     #[inline]
-    fn piece(&self, range: Range<usize>) -> Text {
-        Text { block: self.block.clone(), start: self.start + range.start, end: self.start + range.end }
+    fn piece(block: &Arc<str>, range: Range<usize>) -> Text {
+        if range.len() <= INLINE_BYTES_MAX {
+            Text::inline(&block.as_bytes()[range])
+        } else {
+            Text(Repr::Piece { block: block.clone(), start: range.start, end: range.end })
+        }
+    }
+
+    /// A part of this text; `range` lies between characters.
+    #[inline]
+    fn cut(&self, range: Range<usize>) -> Text {
+        match &self.0 {
+            Repr::Inline { bytes, .. } => Text::inline(&bytes[range]),
+            Repr::Piece { block, start, .. } => Text::piece(block, start + range.start..start + range.end),
+        }
+    }
+
+    /// At most [`INLINE_BYTES_MAX`] bytes, whole characters.
+    #[inline]
+    fn inline(text: &[u8]) -> Text {
+        let mut bytes = [0; INLINE_BYTES_MAX];
+        bytes[..text.len()].copy_from_slice(text);
+        Text(Repr::Inline { len: text.len() as u8, bytes })
     }
 }
 
 /// See [`Text::split`].
 pub struct Split {
-    rest: Option<Text>,
+    text: Text,
+    /// Where the next piece begins; none once the last was given.
+    next: Option<usize>,
     separator: char,
 }
 
@@ -81,21 +135,16 @@ impl Iterator for Split {
 
     #[inline]
     fn next(&mut self) -> Option<Text> {
-        let rest = self.rest.take()?;
-        let text = rest.as_str();
+        let start = self.next?;
+        let rest = &self.text.as_bytes()[start..];
         let at = if self.separator.is_ascii() {
-            memchr::memchr(self.separator as u8, text.as_bytes())
+            memchr::memchr(self.separator as u8, rest)
         } else {
-            text.find(self.separator)
+            memchr::memmem::find(rest, self.separator.encode_utf8(&mut [0; 4]).as_bytes())
         };
-        match at {
-            None => Some(rest),
-            Some(at) => {
-                let piece = rest.piece(0..at);
-                self.rest = Some(Text { start: rest.start + at + self.separator.len_utf8(), ..rest });
-                Some(piece)
-            }
-        }
+        let end = start + at.unwrap_or(rest.len());
+        self.next = at.map(|_| end + self.separator.len_utf8());
+        Some(self.text.cut(start..end))
     }
 }
 
@@ -103,12 +152,6 @@ impl Deref for Text {
     type Target = str;
     #[inline]
     fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl Borrow<str> for Text {
-    fn borrow(&self) -> &str {
         self.as_str()
     }
 }
@@ -121,27 +164,48 @@ impl AsRef<str> for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Text {
-        Text { start: 0, end: text.len(), block: Arc::from(text) }
+        if text.len() <= INLINE_BYTES_MAX {
+            Text::inline(text.as_bytes())
+        } else {
+            Text(Repr::Piece { start: 0, end: text.len(), block: Arc::from(text) })
+        }
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Text {
-        Text { start: 0, end: text.len(), block: Arc::from(text) }
+        Text::from(text.as_str())
     }
 }
 
+/// A short text is hashed as it lies, in words of eight bytes, so that its length decides nothing. It is not the hash of the `str`, and `Text`
+/// therefore no `Borrow<str>`.
 impl Hash for Text {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
+        match &self.0 {
+            Repr::Inline { len, bytes } => {
+                let (words, rest) = bytes.as_chunks::<8>();
+                state.write_u64(u64::from_le_bytes(words[0]));
+                state.write_u64(u64::from_le_bytes(words[1]) ^ u64::from(*len) << 56);
+                if *len > 16 {
+                    state.write(rest);
+                }
+            }
+            Repr::Piece { .. } => state.write(self.as_bytes()),
+        }
     }
 }
 
 impl PartialEq for Text {
     #[inline]
     fn eq(&self, other: &Text) -> bool {
-        self.as_str() == other.as_str()
+        match (&self.0, &other.0) {
+            (Repr::Inline { len: a_len, bytes: a }, Repr::Inline { len: b_len, bytes: b }) => a_len == b_len && a == b,
+            (Repr::Piece { .. }, Repr::Piece { .. }) => self.as_bytes() == other.as_bytes(),
+            // One is too long for the other.
+            _ => false,
+        }
     }
 }
 
@@ -149,13 +213,13 @@ impl Eq for Text {}
 
 impl PartialEq<str> for Text {
     fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
+        self.as_bytes() == other.as_bytes()
     }
 }
 
 impl PartialEq<&str> for Text {
     fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -167,7 +231,7 @@ impl PartialOrd for Text {
 
 impl Ord for Text {
     fn cmp(&self, other: &Text) -> Ordering {
-        self.as_str().cmp(other.as_str())
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -183,97 +247,10 @@ impl fmt::Display for Text {
     }
 }
 
-/// Gathers strings into blocks. What is not UTF-8 is replaced by U+FFFD, as Java decodes.
-#[derive(Default)]
-pub(crate) struct TextBlocks {
-    block: String,
-    ends: Vec<usize>,
-    texts: Vec<Text>,
-}
-
-impl TextBlocks {
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.block.push_str(&String::from_utf8_lossy(bytes));
-        self.ends.push(self.block.len());
-        if self.block.len() >= BLOCK_BYTES {
-            self.close_block();
-        }
-    }
-
-    /// The strings of closed blocks, which then leave.
-    pub(crate) fn drain_closed(&mut self) -> std::vec::Drain<'_, Text> {
-        self.texts.drain(..)
-    }
-
-    /// Strings so far, those of the open block included.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.texts.len() + self.ends.len()
-    }
-
-    pub(crate) fn finish(mut self) -> Vec<Text> {
-        self.close_block();
-        self.texts
-    }
-
-    fn close_block(&mut self) {
-        let block: Arc<str> = Arc::from(self.block.as_str());
-        self.block.clear();
-        let mut start = 0;
-        self.texts.extend(self.ends.drain(..).map(|end| {
-            let text = Text { block: block.clone(), start, end };
-            start = end;
-            text
-        }));
-    }
-}
-
-/// Cuts bytes that arrive in pieces into lines, which end with `\n` or `\r\n`.
-#[derive(Default)]
-pub(crate) struct LineCutter {
-    /// The line that has not ended yet.
-    open: Vec<u8>,
-}
-
-/// Longest line. What is longer is cut, so that a peer that never ends a line cannot fill the memory.
-pub(crate) const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-impl LineCutter {
-    pub(crate) fn cut(&mut self, mut bytes: &[u8], into: &mut TextBlocks) {
-        while let Some(at) = memchr::memchr(b'\n', bytes) {
-            let (line, rest) = (&bytes[..at], &bytes[at + 1..]);
-            if self.open.is_empty() {
-                into.push(without_return(line));
-            } else {
-                self.open.extend_from_slice(line);
-                into.push(without_return(&self.open));
-                self.open.clear();
-            }
-            bytes = rest;
-        }
-        self.open.extend_from_slice(bytes);
-        if self.open.len() >= LINE_BYTES_MAX {
-            tracing::warn!(LINE_BYTES_MAX, "a line is too long and is cut");
-            into.push(&self.open);
-            self.open.clear();
-        }
-    }
-
-    /// The line that the end of the stream ends.
-    pub(crate) fn end(&mut self, into: &mut TextBlocks) {
-        if !self.open.is_empty() {
-            into.push(without_return(&self.open));
-            self.open.clear();
-        }
-    }
-}
-
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher;
+
     use super::*;
 
     #[test]
@@ -291,39 +268,37 @@ mod tests {
 
     #[test]
     fn pieces_of_pieces_share_the_block_until_detached() {
-        let line = Text::from("to be or not");
-        let word = line.split(' ').nth(3).unwrap();
-        assert!(word.shares_block_with(&line) && word == "not");
+        let line = Text::from("honorificabilitudinitatibus or not");
+        let word = line.split(' ').next().unwrap();
+        assert!(word.shares_block_with(&line) && word == "honorificabilitudinitatibus");
         assert!(!word.detach().shares_block_with(&line) && word.detach() == word);
     }
 
     #[test]
-    fn lines_come_whole_however_the_bytes_arrive() {
-        let bytes = "one\ntwo\r\n\nfour, naïve\nlast".as_bytes();
-        for size in 1..=bytes.len() {
-            let (mut cutter, mut blocks) = (LineCutter::default(), TextBlocks::default());
-            bytes.chunks(size).for_each(|chunk| cutter.cut(chunk, &mut blocks));
-            assert_eq!(blocks.len(), 4);
-            cutter.end(&mut blocks);
-            assert_eq!(blocks.finish(), ["one", "two", "", "four, naïve", "last"].map(Text::from), "{size}");
+    fn what_is_short_is_no_piece_and_equal_texts_are_equal_however_they_were_made() {
+        let block = "n".repeat(INLINE_BYTES_MAX + 1) + " ";
+        for len in 0..=INLINE_BYTES_MAX + 1 {
+            let text = &block[..len];
+            let (whole, cut) = (Text::from(text), Text::from(block.as_str()).cut(0..len));
+            assert_eq!(matches!(cut.0, Repr::Inline { .. }), len <= INLINE_BYTES_MAX, "{len}");
+            assert!(whole == cut && whole == text && cut.as_str() == text, "{len}");
+            assert!(whole != Text::from(format!("{text}\0")), "{len}");
+        }
+        assert_eq!(std::mem::size_of::<Text>(), 32);
+    }
+
+    #[test]
+    fn texts_that_differ_hash_apart() {
+        let hasher = foldhash::quality::FixedState::default();
+        let long = "a".repeat(INLINE_BYTES_MAX + 2);
+        let texts = (0..long.len()).map(|len| long[..len].to_owned()).chain((0..6).map(|zeros| "\0".repeat(zeros)));
+        let texts = texts.chain(["to", "ot", "seventeen letters", "seventeen letterz"].map(ToOwned::to_owned));
+        let mut hashes = std::collections::HashMap::new();
+        for text in texts {
+            let other = hashes.insert(hasher.hash_one(Text::from(text.as_str())), text.clone());
+            assert!(other.is_none() || other.as_deref() == Some(&*text), "{text:?} and {other:?}");
+            assert_eq!(hasher.hash_one(Text::from(text.as_str())), hasher.hash_one(Text::from(text)));
         }
     }
 
-    #[test]
-    fn what_is_not_utf8_is_replaced() {
-        let mut blocks = TextBlocks::default();
-        blocks.push(b"a\xffb");
-        blocks.push(b"\xc3");
-        blocks.push(b"c");
-        assert_eq!(blocks.finish(), ["a\u{fffd}b", "\u{fffd}", "c"].map(Text::from));
-    }
-
-    #[test]
-    fn a_line_without_end_is_cut() {
-        let (mut cutter, mut blocks) = (LineCutter::default(), TextBlocks::default());
-        cutter.cut(&vec![b'x'; LINE_BYTES_MAX + 5], &mut blocks);
-        cutter.cut(b"\n", &mut blocks);
-        let lines = blocks.finish();
-        assert_eq!(lines[0].len(), LINE_BYTES_MAX + 5);
-    }
 }

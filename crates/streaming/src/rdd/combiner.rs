@@ -12,11 +12,13 @@ use crate::error::TaskError;
 const SEED: u64 = 0x7469_6465_6d69_6c6c;
 
 /// Hash by which keys are partitioned and found.
+#[inline]
 pub(crate) fn hash_key<K: Hash + ?Sized>(key: &K) -> u64 {
     FixedState::with_seed(SEED).hash_one(key)
 }
 
 /// Partition of a hash: the upper half decides, the lower half is left to the table within the partition.
+#[inline]
 pub(crate) fn partition_of_hash(hash: u64, partitions: usize) -> usize {
     (((hash >> 32) * partitions as u64) >> 32) as usize
 }
@@ -24,22 +26,40 @@ pub(crate) fn partition_of_hash(hash: u64, partitions: usize) -> usize {
 /// Values merged by key.
 pub(crate) struct Combiner<K, C> {
     entries: Vec<Entry<K, C>>,
+    /// Of the entries, apart from them: needed only where the table grows and at the end, they would take room in the processor's caches.
+    hashes: Vec<u64>,
     numbers: HashTable<u32>,
 }
 
 struct Entry<K, C> {
-    hash: u64,
     key: K,
     /// Empty only while the user's function has it.
     value: Option<C>,
 }
 
+/// A key and a value with the key's hash.
+pub(crate) type Hashed<K, C> = (u64, K, C);
+
+/// Items that are added at a time: as many as the loads that a processor can have under way, a few times over.
+pub(crate) const TOGETHER: usize = 64;
+
+impl<K, C> Entry<K, C> {
+    #[inline]
+    fn merge<V>(&mut self, item: V, merge: impl FnOnce(C, V) -> Result<C, TaskError>) -> Result<(), TaskError> {
+        let value =
+            self.value.take().ok_or_else(|| TaskError::message("a value was lost when a merge failed before"))?;
+        self.value = Some(merge(value, item)?);
+        Ok(())
+    }
+}
+
 impl<K: Hash + Eq, C> Combiner<K, C> {
     pub(crate) fn new() -> Combiner<K, C> {
-        Combiner { entries: Vec::new(), numbers: HashTable::new() }
+        Combiner { entries: Vec::new(), hashes: Vec::new(), numbers: HashTable::new() }
     }
 
     /// Adds `item` to the value of `key`: `create` makes the first, `merge` adds to one that is there.
+    #[inline]
     pub(crate) fn add<V>(
         &mut self,
         hash: u64,
@@ -48,43 +68,65 @@ impl<K: Hash + Eq, C> Combiner<K, C> {
         create: impl FnOnce(V) -> Result<C, TaskError>,
         merge: impl FnOnce(C, V) -> Result<C, TaskError>,
     ) -> Result<(), TaskError> {
-        let entries = &mut self.entries;
-        let found = self.numbers.find(hash, |&number| {
-            let entry = &entries[number as usize];
-            entry.hash == hash && entry.key == key
-        });
-        if let Some(&number) = found {
-            let slot = &mut entries[number as usize].value;
-            let value = slot.take().ok_or_else(|| TaskError::message("a value was lost when a merge failed before"))?;
-            *slot = Some(merge(value, item)?);
-            return Ok(());
+        if let Some(entry) = self.find(hash, &key) {
+            return entry.merge(item, merge);
         }
-        let number = u32::try_from(entries.len())
-            .map_err(|_too_many| TaskError::message("more than 4294967295 distinct keys in one partition"))?;
-        let value = Some(create(item)?);
-        entries.push(Entry { hash, key, value });
-        self.numbers.insert_unique(hash, number, |&number| entries[number as usize].hash);
+        let value = create(item)?;
+        self.insert(hash, key, Some(value)).map(|_entry| ())
+    }
+
+    /// [`Combiner::add`] of [`TOGETHER`] items or fewer, which leave `items`. Their entries are looked for before any is changed, so that the
+    /// processor waits for many of them at a time.
+    pub(crate) fn add_all<V>(
+        &mut self,
+        items: &mut Vec<Hashed<K, V>>,
+        create: impl Fn(V) -> Result<C, TaskError>,
+        merge: impl Fn(C, V) -> Result<C, TaskError>,
+    ) -> Result<(), TaskError> {
+        let mut numbers = [None; TOGETHER];
+        for (number, (hash, key, _)) in numbers.iter_mut().zip(items.iter()) {
+            *number = self.number(*hash, key);
+        }
+        for (number, (hash, key, item)) in numbers.into_iter().zip(items.drain(..)) {
+            match number {
+                Some(number) => self.entries[number].merge(item, &merge)?,
+                // One of the items before may have brought the key.
+                None => self.add(hash, key, item, &create, &merge)?,
+            }
+        }
         Ok(())
     }
 
     /// The value of `key`, made by `create` where there is none.
     pub(crate) fn value_mut(&mut self, hash: u64, key: K, create: impl FnOnce() -> C) -> Result<&mut C, TaskError> {
-        let entries = &mut self.entries;
-        let found = self.numbers.find(hash, |&number| {
-            let entry = &entries[number as usize];
-            entry.hash == hash && entry.key == key
-        });
-        let number = match found {
-            Some(&number) => number as usize,
-            None => {
-                let number = u32::try_from(entries.len())
-                    .map_err(|_too_many| TaskError::message("more than 4294967295 distinct keys in one partition"))?;
-                entries.push(Entry { hash, key, value: None });
-                self.numbers.insert_unique(hash, number, |&number| entries[number as usize].hash);
-                number as usize
-            }
+        let number = match self.number(hash, &key) {
+            Some(number) => number,
+            None => self.insert(hash, key, None)?,
         };
-        Ok(entries[number].value.get_or_insert_with(create))
+        Ok(self.entries[number].value.get_or_insert_with(create))
+    }
+
+    #[inline]
+    fn number(&self, hash: u64, key: &K) -> Option<usize> {
+        self.numbers.find(hash, |&number| self.entries[number as usize].key == *key).map(|&number| number as usize)
+    }
+
+    #[inline]
+    fn find(&mut self, hash: u64, key: &K) -> Option<&mut Entry<K, C>> {
+        let number = self.number(hash, key)?;
+        Some(&mut self.entries[number])
+    }
+
+    /// Adds a key that is not there; gives the number of its entry.
+    #[inline(never)]
+    fn insert(&mut self, hash: u64, key: K, value: Option<C>) -> Result<usize, TaskError> {
+        let number = u32::try_from(self.entries.len())
+            .map_err(|_too_many| TaskError::message("more than 4294967295 distinct keys in one partition"))?;
+        self.entries.push(Entry { key, value });
+        self.hashes.push(hash);
+        let hashes = &self.hashes;
+        self.numbers.insert_unique(hash, number, |&number| hashes[number as usize]);
+        Ok(number as usize)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -97,8 +139,9 @@ impl<K: Hash + Eq, C> Combiner<K, C> {
     }
 
     /// The same with each key's hash.
-    pub(crate) fn into_hashed(self) -> impl Iterator<Item = (u64, K, C)> {
-        self.entries.into_iter().filter_map(|entry| Some((entry.hash, entry.key, entry.value?)))
+    pub(crate) fn into_hashed(self) -> impl Iterator<Item = Hashed<K, C>> {
+        let hashed = self.hashes.into_iter().zip(self.entries);
+        hashed.filter_map(|(hash, entry)| Some((hash, entry.key, entry.value?)))
     }
 }
 
@@ -113,6 +156,26 @@ mod tests {
             combiner.add(hash_key(word), word, 1, Ok, |a, b| Ok(a + b)).unwrap();
         }
         assert_eq!(combiner.into_pairs().collect::<Vec<_>>(), vec![("b", 3), ("a", 2), ("c", 1)]);
+    }
+
+    #[test]
+    fn many_at_a_time_are_added_as_one_by_one() {
+        let words: Vec<u32> = (0..500).map(|n| n * n % 97).collect();
+        let (mut one_by_one, mut together) = (Combiner::new(), Combiner::new());
+        for &word in &words {
+            one_by_one.add(hash_key(&word), word, vec![word], Ok, joined).unwrap();
+        }
+        for chunk in words.chunks(TOGETHER) {
+            let mut items: Vec<_> = chunk.iter().map(|&word| (hash_key(&word), word, vec![word])).collect();
+            together.add_all(&mut items, Ok, joined).unwrap();
+            assert!(items.is_empty());
+        }
+        assert_eq!(one_by_one.into_hashed().collect::<Vec<_>>(), together.into_hashed().collect::<Vec<_>>());
+    }
+
+    fn joined(mut a: Vec<u32>, b: Vec<u32>) -> Result<Vec<u32>, TaskError> {
+        a.extend(b);
+        Ok(a)
     }
 
     #[test]

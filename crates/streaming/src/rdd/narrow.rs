@@ -130,7 +130,7 @@ impl<T: Data> Rdd<T> {
         function: impl Fn(T, Sink<'_, U>) -> Step + Send + Sync + 'static,
     ) -> Rdd<U> {
         let op = Push { parent: self.clone(), function, output: PhantomData };
-        Rdd::build(self.context(), op, self.hashed_by(), None)
+        Rdd::hashed(self.context(), op, self.hashed_by())
     }
 
     /// Each record to one record.
@@ -172,23 +172,13 @@ impl<T: Data> Rdd<T> {
         Rdd::from_op(self.context(), MapPartitions { parent: self.clone(), function, output: PhantomData })
     }
 
-    /// [`Rdd::map_partitions`] whose result still tells the Kafka offsets of its partitions: for wrappers in other languages, whose users see
-    /// the source only in their own types.
-    pub fn map_partitions_keeping_offset_ranges<U: Data>(
-        &self,
-        function: impl Fn(Vec<T>) -> Result<Vec<U>, TaskError> + Send + Sync + 'static,
-    ) -> Rdd<U> {
-        let op = MapPartitions { parent: self.clone(), function: move |_, block| function(block), output: PhantomData };
-        Rdd::build(self.context(), op, None, self.0.offset_ranges.clone())
-    }
-
     /// [`Rdd::map_partitions`] that leaves every key in its partition.
     pub(crate) fn map_partitions_in_place<U: Data>(
         &self,
         function: impl Fn(Vec<T>) -> Result<Vec<U>, TaskError> + Send + Sync + 'static,
     ) -> Rdd<U> {
         let op = MapPartitions { parent: self.clone(), function: move |_, block| function(block), output: PhantomData };
-        Rdd::build(self.context(), op, self.hashed_by(), None)
+        Rdd::hashed(self.context(), op, self.hashed_by())
     }
 
     /// Each partition as one record.
@@ -222,7 +212,7 @@ impl SparkContext {
         {
             let reads = (0..partitions).map(|partition| (0..rdds.len()).map(|rdd| (rdd, partition)).collect());
             let op = Gather { reads: reads.collect(), parents: rdds.to_vec() };
-            return Rdd::build(self, op, hashed_by, None);
+            return Rdd::hashed(self, op, hashed_by);
         }
         let mut partitions = 0;
         let mut parents = Vec::with_capacity(rdds.len());

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::error::{Halt, Step, TaskError};
-use crate::rdd::combiner::{Combiner, hash_key, partition_of_hash};
+use crate::rdd::combiner::{Combiner, Hashed, TOGETHER, hash_key, partition_of_hash};
 use crate::rdd::shuffle::{Buckets, Shuffle, Shuffled};
 use crate::rdd::{Data, Key, Rdd, RddOp, Sink};
 use crate::scheduler::TaskContext;
@@ -23,10 +23,7 @@ pub type Grouped<K, V, W> = (K, (Vec<V>, Vec<W>));
 /// A key with one value of the left and one of the right RDD.
 pub type Joined<K, V, W> = (K, (V, W));
 
-/// A combined value with its key's hash, so that the reduce side does not hash again.
-type Hashed<K, C> = (u64, K, C);
-
-/// The reduce side of a combine.
+/// The reduce side of a combine. Values come with their keys' hashes, so that it does not hash again.
 struct Combined<K, C, F> {
     shuffle: Arc<Shuffle<Hashed<K, C>>>,
     merge: Arc<F>,
@@ -165,7 +162,7 @@ pub(crate) fn cogroup_many<K: Key, V: Data>(
 ) -> Rdd<(K, Vec<Vec<V>>)> {
     let partitions = partitions.max(1);
     let sides = rdds.iter().map(|rdd| Side::of(rdd, partitions)).collect();
-    Rdd::build(context, CogroupMany { sides, partitions }, Some(partitions), None)
+    Rdd::hashed(context, CogroupMany { sides, partitions }, Some(partitions))
 }
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
@@ -174,7 +171,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         let partitions = partitions.max(1);
         match Side::of(self, partitions) {
             Side::InPlace(rdd) => rdd,
-            Side::Shuffled(shuffle) => Rdd::build(self.context(), Shuffled(shuffle), Some(partitions), None),
+            Side::Shuffled(shuffle) => Rdd::hashed(self.context(), Shuffled(shuffle), Some(partitions)),
         }
     }
 
@@ -190,15 +187,21 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         let partitions = partitions.max(1);
         let combine = move |rdd: &Rdd<(K, V)>, partition: usize, task: &TaskContext| {
             let mut combiner = Combiner::new();
+            let mut items = Vec::with_capacity(TOGETHER);
             rdd.run(partition, task, &mut |(key, value)| {
-                Ok(combiner.add(hash_key(&key), key, value, &create, &merge_value)?)
+                items.push((hash_key(&key), key, value));
+                if items.len() == TOGETHER {
+                    combiner.add_all(&mut items, &create, &merge_value)?;
+                }
+                Ok(())
             })
             .or_else(Halt::into_result)?;
+            combiner.add_all(&mut items, &create, &merge_value)?;
             Ok::<_, TaskError>(combiner)
         };
         if self.hashed_by() == Some(partitions) {
             let op = CombinedInPlace { parent: self.clone(), combine };
-            return Rdd::build(self.context(), op, Some(partitions), None);
+            return Rdd::hashed(self.context(), op, Some(partitions));
         }
         let shuffle = Shuffle::new(self, partitions, move |rdd, partition, task| {
             let combiner = combine(rdd, partition, task)?;
@@ -212,7 +215,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
             Ok(buckets)
         });
         let op = Combined { shuffle, merge: Arc::new(merge_combiners) };
-        Rdd::build(self.context(), op, Some(partitions), None)
+        Rdd::hashed(self.context(), op, Some(partitions))
     }
 
     /// Each key with its values merged by an associative function.
@@ -246,7 +249,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     pub fn cogroup<W: Data>(&self, other: &Rdd<(K, W)>, partitions: usize) -> Rdd<Grouped<K, V, W>> {
         let partitions = partitions.max(1);
         let op = Cogroup { left: Side::of(self, partitions), right: Side::of(other, partitions), partitions };
-        Rdd::build(self.context(), op, Some(partitions), None)
+        Rdd::hashed(self.context(), op, Some(partitions))
     }
 
     /// Every pair of a value here and a value in `other` of the same key.

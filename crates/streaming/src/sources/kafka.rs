@@ -10,12 +10,14 @@
 //! - [`offset_range`]: what a batch reads of a partition
 //! - [`rate`]: how much a batch may read
 //! - [`cluster`](self): the brokers, for callers that block
+//! - [`fetched`]: records where they lie in what a broker sent
 //! - [`rdd`]: an RDD of offset ranges
 //! - [`direct`]: the stream of `create_direct_stream`
 //! - [`receiver`]: the stream of `create_stream`
 
 mod cluster;
 pub mod direct;
+pub mod fetched;
 pub mod offset_range;
 pub mod rate;
 pub mod rdd;
@@ -23,6 +25,7 @@ pub mod receiver;
 pub mod record;
 
 pub use direct::create_direct_stream;
+pub use fetched::{Fetched, RecordView};
 pub use offset_range::OffsetRange;
 pub use protocol::types::TopicPartition;
 pub use rate::{Pid, RateLimits};

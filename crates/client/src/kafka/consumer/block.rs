@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::messages::fetch::AbortedTransaction;
 use protocol::records::batch::{self, BatchHeader, ControlMarker};
 use protocol::records::{
-    AnyBatchIter, MAX_DECOMPRESSED_BYTES, Record, RecordBatch, Records, RecordsError, TimestampType,
+    AnyBatchIter, MAX_DECOMPRESSED_BYTES, Record, RecordBatch, RecordRef, Records, RecordsError, TimestampType,
 };
 use protocol::types::{Offset, TopicPartition};
 
@@ -120,6 +120,17 @@ impl FetchedBlock {
             failed: false,
         }
     }
+
+    /// Shows `visit` the records, in order and without a reference count touched, until it fails: the outer error is of the records, the
+    /// inner one its own.
+    ///
+    /// # Errors
+    /// [`ClientError::Malformed`].
+    pub fn visit<E>(&self, mut visit: impl FnMut(&RecordRef<'_>) -> Result<(), E>) -> Result<Result<(), E>> {
+        let mut records = self.records();
+        let visited = records.visit(&mut visit);
+        visited.map_err(|error| malformed(&self.topic_partition, &error))
+    }
 }
 
 /// An aborted transaction, the first one greatest.
@@ -206,6 +217,26 @@ impl BlockRecords {
             return Ok(true);
         }
         Ok(header.is_transactional() && self.aborted_producers.contains(&header.producer_id))
+    }
+
+    fn visit<E>(
+        &mut self,
+        visit: &mut impl FnMut(&RecordRef<'_>) -> Result<(), E>,
+    ) -> Result<Result<(), E>, RecordsError> {
+        while let Some(mut records) = self.next_batch()? {
+            while let Some(record) = records.next_ref() {
+                let record = record?;
+                if record.offset >= self.until {
+                    return Ok(Ok(()));
+                }
+                if record.offset >= self.from
+                    && let Err(error) = visit(&record)
+                {
+                    return Ok(Err(error));
+                }
+            }
+        }
+        Ok(Ok(()))
     }
 
     fn try_next(&mut self) -> Result<Option<Record>, RecordsError> {
@@ -324,14 +355,21 @@ mod tests {
         .unwrap()
     }
 
+    /// What the iterator gives, which is what a visitor sees.
     fn values(block: &FetchedBlock) -> Vec<String> {
-        block
-            .records()
-            .map(|record| {
-                let record = record.unwrap();
-                format!("{}={}", record.offset, String::from_utf8_lossy(&record.value.unwrap()))
-            })
-            .collect()
+        let records = block.records().map(|record| {
+            let record = record.unwrap();
+            format!("{}={}", record.offset, String::from_utf8_lossy(&record.value.unwrap()))
+        });
+        let records: Vec<String> = records.collect();
+        let mut visited = Vec::new();
+        let end = block.visit(|record| {
+            visited.push(format!("{}={}", record.offset, String::from_utf8_lossy(record.value.unwrap())));
+            Ok::<(), ()>(())
+        });
+        assert_eq!(end.unwrap(), Ok(()));
+        assert_eq!(visited, records);
+        records
     }
 
     #[test]
@@ -394,5 +432,17 @@ mod tests {
         let mut records = block.records();
         assert!(matches!(records.next(), Some(Err(ClientError::Malformed { .. }))));
         assert!(records.next().is_none());
+        assert!(matches!(block.visit(|_| Ok::<(), ()>(())), Err(ClientError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_visitor_ends_the_visit() {
+        let block = block(0, batch(0, &["a", "b", "c"], |_| {}), Vec::new());
+        let mut seen = 0;
+        let end = block.visit(|record| {
+            seen += 1;
+            if record.offset == Offset(1) { Err("enough") } else { Ok(()) }
+        });
+        assert_eq!((end.unwrap(), seen), (Err("enough"), 2));
     }
 }

@@ -10,9 +10,8 @@ use runtime::Clock;
 use tokio::runtime::Handle;
 
 use crate::error::{Step, StreamingError, TaskError};
-use crate::rdd::Sink;
 use crate::scheduler::{SparkContext, TaskContext};
-use crate::sources::kafka::{OffsetRange, Record};
+use crate::sources::kafka::OffsetRange;
 
 /// Time between two looks at whether a waiting task is still wanted.
 const CANCEL_LOOK: Duration = Duration::from_millis(200);
@@ -81,11 +80,16 @@ impl KafkaCluster {
         partitions.iter().map(offset).collect()
     }
 
-    /// Pushes the records of a range into the sink. While the sink works on a block the next one is on its way.
-    pub(crate) fn read(&self, range: &OffsetRange, task: &TaskContext, sink: Sink<'_, Record>) -> Step {
+    /// Pushes the records of a range into the sink, fetch by fetch. While the sink works on a block the next one is on its way.
+    pub(crate) fn read(
+        &self,
+        range: &OffsetRange,
+        task: &TaskContext,
+        sink: &mut dyn FnMut(&FetchedBlock) -> Step,
+    ) -> Step {
         let partition = TopicPartition::new(range.topic.clone(), range.partition);
         let (from, until) = (Offset(range.from_offset), Offset(range.until_offset));
-        let reader = RangeReader::new(self.cluster.clone(), &self.config, partition.clone(), from, until);
+        let reader = RangeReader::new(self.cluster.clone(), &self.config, partition, from, until);
         let mut fetching = self.fetch(reader);
         loop {
             let (reader, block) = self.wait(&mut fetching, task)?;
@@ -93,10 +97,7 @@ impl KafkaCluster {
                 return Ok(());
             };
             fetching = self.fetch(reader);
-            for record in block.records() {
-                let record = record.map_err(TaskError::from)?;
-                sink(Record::from((&partition, record)))?;
-            }
+            sink(&block)?;
         }
     }
 

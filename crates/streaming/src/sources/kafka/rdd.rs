@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use client::kafka::FetchedBlock;
+
 use crate::error::{Step, StreamingError};
 use crate::rdd::{Rdd, RddOp, Sink};
 use crate::scheduler::stages::Dependency;
 use crate::scheduler::{SparkContext, TaskContext};
 use crate::sources::kafka::cluster::KafkaCluster;
+use crate::sources::kafka::fetched::FetchedBlocks;
 use crate::sources::kafka::{OffsetRange, Record};
 
 struct KafkaRdd {
@@ -24,6 +27,17 @@ impl RddOp<Record> for KafkaRdd {
     }
 
     fn run(&self, partition: usize, task: &TaskContext, sink: Sink<'_, Record>) -> Step {
+        self.push_records(partition, task, sink)
+    }
+}
+
+impl FetchedBlocks for KafkaRdd {
+    fn push_blocks(
+        &self,
+        partition: usize,
+        task: &TaskContext,
+        sink: &mut dyn FnMut(&FetchedBlock) -> Step,
+    ) -> Step {
         let range = &self.ranges[partition];
         if range.count() == 0 { Ok(()) } else { self.cluster.read(range, task, sink) }
     }
@@ -47,5 +61,5 @@ pub fn create_rdd(
 
 pub(crate) fn of_ranges(spark: &SparkContext, cluster: KafkaCluster, ranges: Vec<OffsetRange>) -> Rdd<Record> {
     let ranges: Arc<[OffsetRange]> = ranges.into();
-    Rdd::with_offset_ranges(spark, KafkaRdd { cluster, ranges: ranges.clone() }, ranges)
+    Rdd::of_fetched(spark, KafkaRdd { cluster, ranges: ranges.clone() }, ranges)
 }

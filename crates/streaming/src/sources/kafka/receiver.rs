@@ -23,6 +23,7 @@ use crate::listener::BatchInfo;
 use crate::rdd::{Rdd, RddOp, Sink};
 use crate::scheduler::stages::Dependency;
 use crate::scheduler::{SparkContext, TaskContext};
+use crate::sources::kafka::fetched::FetchedBlocks;
 use crate::sources::kafka::{Joined, OffsetRange, Record, note_joined};
 use crate::sources::{Input, InputSource, ReceiverState, SourceEvents};
 use crate::time::Time;
@@ -176,7 +177,7 @@ impl InputSource<Record> for ReceiverSource {
         let partitions = spread(blocks, spark.default_parallelism());
         let ranges: Vec<OffsetRange> = partitions.iter().filter_map(|blocks| range_of(blocks)).collect();
         input.num_records = ranges.iter().map(OffsetRange::count).sum();
-        Ok(Some(Rdd::with_offset_ranges(spark, BlocksRdd(partitions), ranges.into())))
+        Ok(Some(Rdd::of_fetched(spark, BlocksRdd(partitions), ranges.into())))
     }
 
     fn batch_completed(&self, batch: &BatchInfo, succeeded: bool) {
@@ -379,12 +380,20 @@ impl RddOp<Record> for BlocksRdd {
     }
 
     fn run(&self, partition: usize, task: &TaskContext, sink: Sink<'_, Record>) -> Step {
+        self.push_records(partition, task, sink)
+    }
+}
+
+impl FetchedBlocks for BlocksRdd {
+    fn push_blocks(
+        &self,
+        partition: usize,
+        task: &TaskContext,
+        sink: &mut dyn FnMut(&FetchedBlock) -> Step,
+    ) -> Step {
         for block in &self.0[partition] {
             task.check()?;
-            for record in block.records() {
-                let record = record.map_err(TaskError::from)?;
-                sink(Record::from((&block.topic_partition, record)))?;
-            }
+            sink(block)?;
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ impl From<(&TopicPartition, protocol::records::Record)> for Record {
     }
 }
 
-/// The values of a partition as text, gathered block by block.
+/// The values of a partition as text, gathered in blocks.
 struct Values(Rdd<Record>);
 
 impl RddOp<Text> for Values {
@@ -56,12 +56,12 @@ impl RddOp<Text> for Values {
 
     fn run(&self, partition: usize, task: &TaskContext, sink: Sink<'_, Text>) -> Step {
         let mut blocks = TextBlocks::default();
-        self.0.run(partition, task, &mut |record| {
-            if let Some(value) = &record.value {
+        self.0.each_fetched(partition, task, &mut |fetched| {
+            fetched.visit(|record| {
+                let Some(value) = record.value else { return Ok(()) };
                 blocks.push(value);
-                blocks.drain_closed().try_for_each(&mut *sink)?;
-            }
-            Ok(())
+                blocks.drain_closed().try_for_each(&mut *sink)
+            })?
         })?;
         blocks.finish().into_iter().try_for_each(sink)
     }

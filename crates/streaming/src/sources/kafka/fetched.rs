@@ -1,0 +1,144 @@
+//! Records where they lie in what a broker sent: read without a copy and without a reference count touched.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use client::kafka::FetchedBlock;
+
+use crate::error::{Step, TaskError};
+use crate::rdd::{Rdd, RddOp, Sink};
+use crate::scheduler::TaskContext;
+use crate::scheduler::stages::Dependency;
+use crate::sources::kafka::Record;
+
+/// A record, borrowed from what the broker sent. See [`Record`] for its parts.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordView<'a> {
+    /// The topic.
+    pub topic: &'a Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// Its place in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970; -1 where the record carries none.
+    pub timestamp: i64,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Some records of a partition, one behind the other: what one fetch brought.
+pub struct Fetched<'a>(Place<'a>);
+
+enum Place<'a> {
+    Block(&'a FetchedBlock),
+    /// Of an RDD that keeps its records.
+    Kept(&'a [Record]),
+}
+
+impl Fetched<'_> {
+    /// Shows `visit` the records until it fails; the inner error is its own.
+    ///
+    /// # Errors
+    /// Where what the broker sent is damaged.
+    pub fn visit<E>(&self, mut visit: impl FnMut(RecordView<'_>) -> Result<(), E>) -> Result<Result<(), E>, TaskError> {
+        match &self.0 {
+            Place::Block(block) => {
+                let from = &block.topic_partition;
+                Ok(block.visit(|record| {
+                    visit(RecordView {
+                        topic: &from.topic,
+                        partition: from.partition,
+                        offset: record.offset.0,
+                        timestamp: record.timestamp,
+                        key: record.key,
+                        value: record.value,
+                    })
+                })?)
+            }
+            Place::Kept(records) => Ok(records.iter().try_for_each(|record| {
+                visit(RecordView {
+                    topic: &record.topic,
+                    partition: record.partition,
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    key: record.key.as_deref(),
+                    value: record.value.as_deref(),
+                })
+            })),
+        }
+    }
+}
+
+/// An operator that can also give its partitions as they were fetched.
+pub(crate) trait FetchedBlocks: Send + Sync {
+    /// Pushes what was fetched of a partition, in order, until the sink halts.
+    fn push_blocks(
+        &self,
+        partition: usize,
+        task: &TaskContext,
+        sink: &mut dyn FnMut(&FetchedBlock) -> Step,
+    ) -> Step;
+
+    /// The same as records that stand for themselves.
+    fn push_records(&self, partition: usize, task: &TaskContext, sink: Sink<'_, Record>) -> Step {
+        self.push_blocks(partition, task, &mut |block| {
+            for record in block.records() {
+                let record = record.map_err(TaskError::from)?;
+                sink(Record::from((&block.topic_partition, record)))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Rdd<Record> {
+    /// Calls `function` with the records of a partition, fetch by fetch.
+    pub(crate) fn each_fetched(
+        &self,
+        partition: usize,
+        task: &TaskContext,
+        function: &mut dyn FnMut(&Fetched<'_>) -> Step,
+    ) -> Step {
+        match self.fetched_blocks() {
+            Some(source) => {
+                let _depth = task.enter()?;
+                source.push_blocks(partition, task, &mut |block| function(&Fetched(Place::Block(block))))
+            }
+            None => function(&Fetched(Place::Kept(&self.block(partition, task)?))),
+        }
+    }
+
+    /// What `function` makes of each fetch; the RDD still tells the Kafka offsets of its partitions. For wrappers in other languages, which
+    /// make their own objects of records.
+    pub fn map_fetched<U: crate::Data>(
+        &self,
+        function: impl Fn(&Fetched<'_>) -> Result<U, TaskError> + Send + Sync + 'static,
+    ) -> Rdd<U> {
+        Rdd::with_offset_ranges_of(self, MapFetched { parent: self.clone(), function, output: PhantomData })
+    }
+}
+
+struct MapFetched<U, F> {
+    parent: Rdd<Record>,
+    function: F,
+    output: PhantomData<fn() -> U>,
+}
+
+impl<U: crate::Data, F> RddOp<U> for MapFetched<U, F>
+where
+    F: Fn(&Fetched<'_>) -> Result<U, TaskError> + Send + Sync + 'static,
+{
+    fn partitions(&self) -> usize {
+        self.parent.num_partitions()
+    }
+
+    fn dependencies(&self) -> Vec<Dependency> {
+        vec![self.parent.as_dependency()]
+    }
+
+    fn run(&self, partition: usize, task: &TaskContext, sink: Sink<'_, U>) -> Step {
+        self.parent.each_fetched(partition, task, &mut |fetched| sink((self.function)(fetched)?))
+    }
+}
