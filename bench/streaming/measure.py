@@ -79,7 +79,7 @@ class Bench:
         submit = [self.venv / "bin/spark-submit", "--master", "local[%d]" % threads, "--conf", "spark.driver.host=127.0.0.1",
                   "--conf", "spark.driver.bindAddress=127.0.0.1", HERE / "word_count.py"]
         # Its own commands ask PATH for their interpreter.
-        env = {"PYSPARK_PYTHON": str(self.venv / "bin/python"), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": "",
+        env = {"PYSPARK_PYTHON": str(self.venv / "bin/python"), "SPARK_LOCAL_IP": "127.0.0.1",
                "PATH": "%s:%s" % (self.venv / "bin", os.environ["PATH"])}
         return self.run(name, [*submit, *arguments, *self.log(name)], seconds, env)
 

@@ -12,6 +12,7 @@
 //! - [`producer`]: batches per partition, retries, idempotence
 //! - [`consumer`]: assigned partitions, groups, offsets
 //! - [`admin`]: topics, configurations, groups, records
+//! - [`similar`]: what was probably meant by a name that is not there
 //!
 //! # Invariants
 //! - No bytes from a broker make it panic or allocate more than a configured limit.
@@ -27,6 +28,7 @@ pub mod error;
 #[cfg(test)]
 mod fake_broker;
 pub mod producer;
+pub mod similar;
 pub mod versions;
 
 pub use admin::{Admin, NewTopic};

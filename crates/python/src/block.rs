@@ -42,6 +42,13 @@ pub fn join<'py>(py: Python<'py>, blocks: &[Block]) -> PyResult<Bound<'py, PyLis
 /// An exception inside the engine: it leaves it as the exception it was.
 pub struct PythonError(PyErr);
 
+impl PythonError {
+    /// Takes an exception over.
+    pub fn new(exception: PyErr) -> PythonError {
+        PythonError(exception)
+    }
+}
+
 impl fmt::Debug for PythonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -56,7 +63,7 @@ impl fmt::Display for PythonError {
 
 impl std::error::Error for PythonError {}
 
-/// Runs a call into Python as part of a task. Fails where the interpreter is going away.
+/// Runs a call into Python that the engine makes; tasks call [`crate::turn::in_task`]. Fails where the interpreter is going away.
 pub fn in_python<T>(call: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, TaskError> {
     Python::try_attach(|py| call(py).map_err(|error| TaskError::from(PythonError(error))))
         .unwrap_or_else(|| Err(TaskError::message("the Python interpreter is ending")))

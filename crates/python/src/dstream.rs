@@ -15,6 +15,7 @@ use crate::block::{Block, in_python, raise};
 use crate::kafka::{self, Params, Shape};
 use crate::listener::PythonListener;
 use crate::rdd::{PyContext, PyRdd};
+use crate::turn::in_task;
 
 /// How often a wait for the end looks whether Ctrl-C was pressed.
 const SIGNAL_POLL: Duration = Duration::from_millis(100);
@@ -101,9 +102,7 @@ impl PyStreamingContext {
     fn binary_records_stream(&self, py: Python<'_>, directory: PathBuf, record_length: usize) -> PyResult<PyDStream> {
         let stream = self.0.binary_records_stream(&directory, record_length).map_err(|error| explain(py, error))?;
         Ok(PyDStream(stream.map_partitions(|records| {
-            in_python(|py| {
-                Ok(vec![Block::new(&PyList::new(py, records.iter().map(|record| PyBytes::new(py, record)))?)])
-            })
+            in_task(|py| Ok(vec![Block::new(&PyList::new(py, records.iter().map(|record| PyBytes::new(py, record)))?)]))
         })))
     }
 
@@ -225,9 +224,7 @@ impl PyDStream {
 /// Blocks of Python strings.
 fn texts(lines: &DStream<Text>) -> DStream<Block> {
     lines.map_partitions(|lines| {
-        in_python(|py| {
-            Ok(vec![Block::new(&PyList::new(py, lines.iter().map(|line| PyString::new(py, line.as_str())))?)])
-        })
+        in_task(|py| Ok(vec![Block::new(&PyList::new(py, lines.iter().map(|line| PyString::new(py, line.as_str())))?)]))
     })
 }
 

@@ -10,7 +10,8 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use streaming::kafka::{self, Fetched, OffsetRange, Pid, RateLimits, Record, RecordView, TopicPartition};
 use streaming::{DStream, Rdd, SparkContext, StreamingContext, StreamingError, TaskError};
 
-use crate::block::{Block, in_python};
+use crate::block::Block;
+use crate::turn::in_task;
 
 /// What becomes of each record.
 #[derive(Clone)]
@@ -32,7 +33,7 @@ impl Shape {
     /// One call into Python for what one fetch brought, so that nothing waits for the network with the interpreter's lock in hand.
     fn block(&self, fetched: &Fetched<'_>) -> Result<Block, TaskError> {
         let mut failed = None;
-        let block = in_python(|py| {
+        let block = in_task(|py| {
             let list = PyList::empty(py);
             match fetched.visit(|record| list.append(self.tuple(py, record)?)) {
                 Ok(appended) => appended?,
@@ -65,11 +66,8 @@ impl Shape {
 fn decode<'py>(py: Python<'py>, decoder: &Option<Py<PyAny>>, part: Option<&[u8]>) -> PyResult<Bound<'py, PyAny>> {
     match (decoder, part) {
         (None, None) => Ok(py.None().into_bound(py)),
-        (None, Some(part)) => match std::str::from_utf8(part) {
-            Ok(text) => Ok(PyString::new(py, text).into_any()),
-            // Python's own exception for bytes that are no UTF-8.
-            Err(_) => PyBytes::new(py, part).call_method1("decode", ("utf-8",)),
-        },
+        // Decoded by Python itself, which raises its own exception for bytes that are no UTF-8.
+        (None, Some(part)) => Ok(PyString::from_bytes(py, part)?.into_any()),
         (Some(decoder), part) => decoder.bind(py).call1((part.map(|part| PyBytes::new(py, part)),)),
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! # Layout
 //! - [`block`]: blocks, and Python's exceptions on their way through the engine and back
+//! - [`turn`]: tasks that run Python take turns
 //! - [`rdd`]: `Context` and `Rdd`
 //! - [`dstream`]: `StreamingContext` and `DStream`
 //! - [`kafka`]: Kafka's records as blocks
@@ -15,6 +16,7 @@ mod dstream;
 mod kafka;
 mod listener;
 mod rdd;
+mod turn;
 
 use pyo3::prelude::*;
 

@@ -5,9 +5,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use streaming::{Rdd, SparkContext};
 
-use crate::block::{Block, in_python, join, raise};
+use crate::block::{Block, join, raise};
 use crate::dstream::explain;
 use crate::kafka::{self, Params, Shape};
+use crate::turn::in_task;
 
 /// The executor.
 #[pyclass(name = "Context", module = "_tidemill", frozen)]
@@ -84,7 +85,7 @@ impl PyRdd {
     /// `function(partition, list)` gives the list of the partition's records after it.
     fn map_blocks(&self, function: Py<PyAny>) -> PyRdd {
         PyRdd(self.0.map_partitions_with_index(move |partition, blocks| {
-            in_python(|py| {
+            in_task(|py| {
                 let result = function.bind(py).call1((partition, join(py, &blocks)?))?;
                 Ok(vec![Block::new(result.cast::<PyList>()?)])
             })
@@ -106,7 +107,7 @@ impl PyRdd {
     /// `function(partition, list)` gives `partitions` lists; list `i` goes to partition `i`, in the order of the partitions it comes from.
     fn shuffle(&self, partitions: usize, function: Py<PyAny>) -> PyRdd {
         let dealt = self.0.map_partitions_with_index(move |partition, blocks| {
-            in_python(|py| {
+            in_task(|py| {
                 let lists = function.bind(py).call1((partition, join(py, &blocks)?))?;
                 let lists = lists.cast::<PyList>()?;
                 if lists.len() != partitions {
@@ -130,13 +131,13 @@ impl PyRdd {
     fn zip(&self, other: PyRef<'_, PyRdd>, function: Py<PyAny>) -> PyRdd {
         let side = |rdd: &Rdd<Block>, right: bool| {
             rdd.map_partitions_with_index(move |partition, blocks| {
-                in_python(|py| Ok(vec![(partition, right, Block::new(&join(py, &blocks)?))]))
+                in_task(|py| Ok(vec![(partition, right, Block::new(&join(py, &blocks)?))]))
             })
         };
         let both = self.0.context().union(&[side(&self.0, false), side(&other.0, true)]);
         let pairs = both.partition_by(self.0.num_partitions(), |(partition, _, _)| Ok(*partition));
         PyRdd(pairs.map_partitions_with_index(move |partition, parts| {
-            in_python(|py| {
+            in_task(|py| {
                 let side = |wanted: bool| {
                     parts.iter().find(|(_, right, _)| *right == wanted).map(|(_, _, block)| block.list(py).clone())
                 };

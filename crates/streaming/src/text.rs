@@ -28,8 +28,15 @@ pub struct Text(Repr);
 #[derive(Clone)]
 enum Repr {
     /// Bytes behind `len` are 0, so that two of them can be compared as they lie.
-    Inline { len: u8, bytes: [u8; INLINE_BYTES_MAX] },
-    Piece { block: Arc<str>, start: usize, end: usize },
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_BYTES_MAX],
+    },
+    Piece {
+        block: Arc<str>,
+        start: usize,
+        end: usize,
+    },
 }
 
 impl Text {
@@ -300,5 +307,4 @@ mod tests {
             assert_eq!(hasher.hash_one(Text::from(text.as_str())), hasher.hash_one(Text::from(text)));
         }
     }
-
 }

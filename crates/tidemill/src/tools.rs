@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use client::kafka::ClientError;
+pub use client::kafka::similar::did_you_mean;
+use client::kafka::similar::distance;
 
 use crate::failure::Failure;
 use crate::{
@@ -97,30 +99,6 @@ pub fn unknown(word: &str) -> Failure {
     }
 }
 
-/// Edits between two words (Levenshtein), for "did you mean".
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// `; did you mean X?` where the name is close to another: at most three edits, and at most one for every three letters.
-pub fn did_you_mean<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> String {
-    let nearest = all.into_iter().map(|other| (distance(name, other), other)).min();
-    nearest
-        .filter(|(distance, _)| (1..=3).contains(distance) && distance * 3 <= name.len())
-        .map_or(String::new(), |(_, other)| format!("; did you mean \"{other}\"?"))
-}
-
 /// Says on stderr what keeps a tool waiting. The caller says it once and goes on trying: a flood of the same line helps nobody.
 pub fn tell_once(error: &ClientError) {
     eprintln!("WARN {error}");
@@ -149,25 +127,5 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), TOOLS.len());
-    }
-
-    #[test]
-    fn only_near_names_are_proposed() {
-        for (name, other, expected) in [
-            ("wordsendertset", "wordsendertest", true),
-            ("ntt", "nt", true),
-            ("zzz", "nt", false),
-            ("ptyt", "nt", false),
-            ("same", "same", false),
-        ] {
-            assert_eq!(!did_you_mean(name, [other]).is_empty(), expected, "{name} {other}");
-        }
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        for (a, b, expected) in [("", "", 0), ("a", "", 1), ("layout", "layuot", 2), ("wordsender", "wordsendr", 1)] {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
     }
 }

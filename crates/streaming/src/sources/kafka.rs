@@ -14,10 +14,12 @@
 //! - [`rdd`]: an RDD of offset ranges
 //! - [`direct`]: the stream of `create_direct_stream`
 //! - [`receiver`]: the stream of `create_stream`
+//! - [`missing`](self): what is said where there is nothing to read
 
 mod cluster;
 pub mod direct;
 pub mod fetched;
+mod missing;
 pub mod offset_range;
 pub mod rate;
 pub mod rdd;

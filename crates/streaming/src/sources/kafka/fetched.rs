@@ -74,12 +74,7 @@ impl Fetched<'_> {
 /// An operator that can also give its partitions as they were fetched.
 pub(crate) trait FetchedBlocks: Send + Sync {
     /// Pushes what was fetched of a partition, in order, until the sink halts.
-    fn push_blocks(
-        &self,
-        partition: usize,
-        task: &TaskContext,
-        sink: &mut dyn FnMut(&FetchedBlock) -> Step,
-    ) -> Step;
+    fn push_blocks(&self, partition: usize, task: &TaskContext, sink: &mut dyn FnMut(&FetchedBlock) -> Step) -> Step;
 
     /// The same as records that stand for themselves.
     fn push_records(&self, partition: usize, task: &TaskContext, sink: Sink<'_, Record>) -> Step {

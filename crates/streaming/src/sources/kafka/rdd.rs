@@ -32,12 +32,7 @@ impl RddOp<Record> for KafkaRdd {
 }
 
 impl FetchedBlocks for KafkaRdd {
-    fn push_blocks(
-        &self,
-        partition: usize,
-        task: &TaskContext,
-        sink: &mut dyn FnMut(&FetchedBlock) -> Step,
-    ) -> Step {
+    fn push_blocks(&self, partition: usize, task: &TaskContext, sink: &mut dyn FnMut(&FetchedBlock) -> Step) -> Step {
         let range = &self.ranges[partition];
         if range.count() == 0 { Ok(()) } else { self.cluster.read(range, task, sink) }
     }

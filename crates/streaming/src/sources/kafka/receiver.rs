@@ -24,6 +24,7 @@ use crate::rdd::{Rdd, RddOp, Sink};
 use crate::scheduler::stages::Dependency;
 use crate::scheduler::{SparkContext, TaskContext};
 use crate::sources::kafka::fetched::FetchedBlocks;
+use crate::sources::kafka::missing::note_missing;
 use crate::sources::kafka::{Joined, OffsetRange, Record, note_joined};
 use crate::sources::{Input, InputSource, ReceiverState, SourceEvents};
 use crate::time::Time;
@@ -49,6 +50,7 @@ const UNCOMMITTED_BATCHES_MAX: usize = 1024;
 struct ReceiverSource {
     config: ZookeeperConsumerConfig,
     subscription: Subscription,
+    topics: Vec<String>,
     location: String,
     shared: Arc<Shared>,
     running: Mutex<Option<Running>>,
@@ -59,6 +61,7 @@ struct Running {
     consumer: Arc<ZookeeperConsumer>,
     receiving: Option<JoinHandle<()>>,
     committing: JoinHandle<()>,
+    noting: JoinHandle<()>,
     state: Arc<ReceiverState>,
 }
 
@@ -126,6 +129,7 @@ pub fn create_stream(
     Ok(context.input_stream(ReceiverSource {
         config,
         subscription,
+        topics: topics.iter().map(|(topic, _)| topic.clone()).collect(),
         location: zk_quorum.to_owned(),
         shared: Arc::default(),
         running: Mutex::new(None),
@@ -151,7 +155,10 @@ impl InputSource<Record> for ReceiverSource {
         let committer = Committer { shared: self.shared.clone(), consumer: consumer.clone() };
         let receiving = Some(io.spawn(receiver.run()));
         let committing = io.spawn(committer.run());
-        *self.running.lock() = Some(Running { io, consumer, receiving, committing, state });
+        let (reading, location) = (consumer.clone(), self.location.clone());
+        let topics = self.topics.clone();
+        let noting = io.spawn(async move { note_missing(&reading, &topics, &location).await });
+        *self.running.lock() = Some(Running { io, consumer, receiving, committing, noting, state });
         Ok(())
     }
 
@@ -187,10 +194,11 @@ impl InputSource<Record> for ReceiverSource {
     }
 
     fn close(&self) {
-        let Some(Running { io, consumer, committing, .. }) = self.running.lock().take() else {
+        let Some(Running { io, consumer, committing, noting, .. }) = self.running.lock().take() else {
             return;
         };
         committing.abort();
+        noting.abort();
         let last = self.shared.commits.lock().take_due();
         let leaving = async {
             if !last.is_empty() {
@@ -385,12 +393,7 @@ impl RddOp<Record> for BlocksRdd {
 }
 
 impl FetchedBlocks for BlocksRdd {
-    fn push_blocks(
-        &self,
-        partition: usize,
-        task: &TaskContext,
-        sink: &mut dyn FnMut(&FetchedBlock) -> Step,
-    ) -> Step {
+    fn push_blocks(&self, partition: usize, task: &TaskContext, sink: &mut dyn FnMut(&FetchedBlock) -> Step) -> Step {
         for block in &self.0[partition] {
             task.check()?;
             sink(block)?;
