@@ -51,11 +51,7 @@ impl Job {
         let request = OffsetCommitRequest {
             group_id: group.into(),
             generation_id_or_member_epoch: -1,
-            topics: vec![OffsetCommitRequestTopic {
-                name: "wordsendertest".into(),
-                partitions: vec![partition(0)],
-                ..Default::default()
-            }],
+            topics: vec![OffsetCommitRequestTopic { name: "wordsendertest".into(), partitions: vec![partition(0)] }],
             ..Default::default()
         };
         self.token += 1;
