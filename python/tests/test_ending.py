@@ -78,3 +78,29 @@ def test_a_program_ends(submitted, what, number, code, said):
     assert (process.returncode, (err.splitlines() or [""])[-1]) == (code, said)
     if not said:
         assert err == ""
+
+
+def test_an_exception_is_shown_with_the_lines_of_the_program_alone(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    err = submitted_err([str(script), "fail"])
+    places = [line.strip() for line in err.splitlines() if line.strip().startswith("File ")]
+    assert places and all(str(script) in place for place in places), err
+    assert any(place.endswith("in work") for place in places), err
+
+
+def test_a_source_that_cannot_start_is_told_without_a_traceback():
+    source = 'from pyspark.streaming.kafka import KafkaUtils; KafkaUtils.createStream(ssc, "127.0.0.1:1", "g", {"t": 1}).pprint()\nssc.start()'
+    program = PROGRAM.split("ssc.queueStream")[0] + source
+    err = submitted_err(["-c", program, "none"])
+    lines = [line for line in err.splitlines() if not line.startswith("  warnings") and "DeprecationWarning" not in line]
+    assert "Traceback" not in err and lines[0].startswith("error: cannot start Kafka stream of group g"), err
+    assert lines[-1] == "help: bin/zookeeper-server-start.sh config/zookeeper.properties", err
+
+
+def submitted_err(arguments):
+    """Stderr of a program that spark-submit runs and that fails."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PYTHON / "tidemill/shim"), str(PYTHON)]), "TIDEMILL_SPARK_CONF": "{}"}
+    done = subprocess.run([sys.executable, *arguments], env=environment, text=True, capture_output=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 1, done.stderr
+    return done.stderr

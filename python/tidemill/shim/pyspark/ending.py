@@ -2,14 +2,17 @@
 
 However it ends, the engine is stopped before the interpreter goes away: offsets of finished batches are written, the consumer group's nodes
 are given back, and no thread of the engine comes back into an interpreter that is no more. Under `spark-submit` Ctrl-C and SIGTERM end a
-program as they end Spark's: exit codes 130 and 143 and no traceback. A program that plain `python` runs keeps Python's own ways.
+program as they end Spark's: exit codes 130 and 143 and no traceback. An exception is shown with the program's own lines, without those of this
+package, and a source that cannot be started with cause and help instead of lines. A program that plain `python` runs keeps Python's own ways.
 """
 import atexit
 import ctypes
 import os
 import signal
+import pathlib
 import sys
 import threading
+import traceback
 
 from pyspark.conf import CONF_VARIABLE
 
@@ -18,7 +21,14 @@ GRACE_MS = 1000
 LEFT_BEHIND_MS = 3000
 LOOK_MS = 1000
 
+# The folder of this package: its lines tell the user of a traceback nothing.
+PACKAGE = str(pathlib.Path(__file__).resolve().parents[2]) + os.sep
+
 _installed = False
+
+
+class CannotStart(RuntimeError):
+    """A source of the program cannot be started; the message says which and why."""
 
 
 def install():
@@ -41,10 +51,29 @@ def _on_terminate(number, _):
     raise SystemExit(128 + number)
 
 
-def _hook(kind, error, traceback):
+def _hook(kind, error, trace):
     if issubclass(kind, KeyboardInterrupt):
         sys.exit(128 + signal.SIGINT)
-    sys.__excepthook__(kind, error, traceback)
+    if issubclass(kind, CannotStart):
+        print("error: %s" % error, file=sys.stderr)
+        if "ZooKeeper" in str(error):
+            print("help: bin/zookeeper-server-start.sh config/zookeeper.properties", file=sys.stderr)
+        return
+    shown = traceback.TracebackException(kind, error, trace)
+    _leave_out_package(shown, set())
+    print("".join(shown.format()), end="", file=sys.stderr)
+
+
+def _leave_out_package(shown, seen):
+    """Leaves only the program's lines in a traceback and in those of its causes; all lines where none is the program's."""
+    if shown is None or id(shown) in seen:
+        return
+    seen.add(id(shown))
+    lines = [line for line in shown.stack if not os.path.abspath(line.filename).startswith(PACKAGE)]
+    if lines:
+        shown.stack = traceback.StackSummary.from_list(lines)
+    _leave_out_package(shown.__cause__, seen)
+    _leave_out_package(shown.__context__, seen)
 
 
 def _at_exit():

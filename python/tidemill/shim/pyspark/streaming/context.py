@@ -3,6 +3,7 @@ import os
 import sys
 import threading
 
+from pyspark.ending import CannotStart
 from pyspark.rdd import RDD, _local
 from pyspark.storagelevel import StorageLevel
 from pyspark.streaming import listener as _listener
@@ -152,7 +153,12 @@ class _Engine:
         self.native = native_context
 
     def start(self):
-        self.native.start()
+        try:
+            self.native.start()
+        except RuntimeError as error:
+            if str(error).startswith("cannot start "):
+                raise CannotStart(str(error)) from None
+            raise
 
     def stop(self, graceful=False, also_graceful=None):
         # Spark's has the forms stop(stopSparkContext) and stop(stopSparkContext, stopGracefully).
