@@ -246,7 +246,10 @@ impl Log {
         }
         let mut active = self.active();
         if active.should_roll(bytes.len() as u64, &added, now_ms, config)? {
-            active = self.roll(state, first.base_offset, now_ms)?;
+            // Named by the end of the log where that can be: then a segment that ends before the next one begins has lost records.
+            let log_end = self.log_end_offset().0;
+            let reaches = i32::try_from(last.last_offset.saturating_sub(log_end)).is_ok();
+            active = self.roll(state, if reaches { log_end } else { first.base_offset }, now_ms)?;
         }
         if active.offset_too_far(last.last_offset) {
             return Err(AppendError::InvalidRecord("the offsets span more than a segment can say".to_owned()));

@@ -96,7 +96,7 @@ pub struct LogManagerConfig {
     pub topic_configs: HashMap<Arc<str>, LogConfig>,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads_per_dir: usize,
-    /// Threads that sync logs.
+    /// Threads that sync logs. With none, nobody syncs until [`crate::Flusher::run_queued`]: for simulations.
     pub flusher_threads: usize,
     /// File handles kept open for logs that are not being written; the least recently used are closed first.
     pub open_files_max: usize,

@@ -59,13 +59,13 @@ impl std::fmt::Debug for Flusher {
 }
 
 impl Flusher {
-    /// Starts `threads` threads (at least 1).
+    /// Starts `threads` threads. With none, requests wait until somebody calls [`Flusher::run_queued`]: so that a simulation decides when.
     ///
     /// # Errors
     /// Where the machine has no thread left to give.
     pub fn start(threads: usize) -> std::io::Result<Flusher> {
         let shared = Arc::new(Shared { queue: Mutex::new(Queue::default()), work: Condvar::new() });
-        for number in 0..threads.max(1) {
+        for number in 0..threads {
             let worker = shared.clone();
             let thread = runtime::thread(format!("log-flusher-{number}"), move || worker.run())?;
             shared.queue.lock().threads.push(thread);
@@ -96,9 +96,18 @@ impl Flusher {
         self.shared.enqueue(log.clone(), false);
     }
 
+    /// Syncs, on the caller's own thread, every log that waits for it now.
+    pub fn run_queued(&self) {
+        loop {
+            let Some(log) = self.shared.queue.lock().logs.pop_front() else { return };
+            self.shared.serve(log);
+        }
+    }
+
     /// Serves those who wait and ends the threads. Later requests are refused.
     pub fn shutdown(&self) {
         self.stop();
+        self.run_queued();
         let threads = std::mem::take(&mut self.shared.queue.lock().threads);
         for thread in threads {
             // A thread that panicked has said so; nobody waits for what it would have returned.
@@ -142,23 +151,27 @@ impl Shared {
                     self.work.wait(&mut queue);
                 }
             };
-            // Those who ask from here on are not served by this sync, which may have looked at the end of the log already.
-            let waiting = log.flush_waiters.take();
-            let began = log.clock.now();
-            let result = log.flush();
-            log.dir().log_dir().flushes.add(log.clock.now().saturating_duration_since(began));
-            let again = log.flush_waiters.finish();
-            for (up_to, done) in waiting {
-                done(match &result {
-                    Ok(durable) if *durable < up_to => {
-                        Err(StorageError::Cut { partition: log.partition().clone(), offset: up_to })
-                    }
-                    result => result.clone(),
-                });
-            }
-            if again {
-                self.enqueue(log, true);
-            }
+            self.serve(log);
+        }
+    }
+
+    fn serve(&self, log: Arc<Log>) {
+        // Those who ask from here on are not served by this sync, which may have looked at the end of the log already.
+        let waiting = log.flush_waiters.take();
+        let began = log.clock.now();
+        let result = log.flush();
+        log.dir().log_dir().flushes.add(log.clock.now().saturating_duration_since(began));
+        let again = log.flush_waiters.finish();
+        for (up_to, done) in waiting {
+            done(match &result {
+                Ok(durable) if *durable < up_to => {
+                    Err(StorageError::Cut { partition: log.partition().clone(), offset: up_to })
+                }
+                result => result.clone(),
+            });
+        }
+        if again {
+            self.enqueue(log, true);
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use protocol::types::{LeaderEpoch, Offset};
 
 use crate::checkpoints::{self, LEADER_EPOCH_FILE};
-use crate::error::{Result, StorageError};
-use crate::log_dir::PartitionDir;
+use crate::error::Result;
+use crate::log_dir::{self, PartitionDir};
 
 /// The epochs of one log.
 #[derive(Debug)]
@@ -119,12 +119,8 @@ impl LeaderEpochCache {
 
     fn replace(&mut self, entries: Vec<(i32, i64)>) -> Result<()> {
         let path = self.path();
-        checkpoints::write_epochs(self.dir.disk(), &path, &entries).map_err(|error| match error {
-            StorageError::Io { source, .. } => {
-                self.dir.log_dir().write_failed("write", &path, std::io::Error::new(source.kind(), source.to_string()))
-            }
-            other => other,
-        })?;
+        checkpoints::write_epochs(self.dir.disk(), &path, &entries)
+            .map_err(|error| log_dir::judge(self.dir.log_dir(), &path, error))?;
         self.entries = entries;
         Ok(())
     }

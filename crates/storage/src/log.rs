@@ -21,7 +21,7 @@ use crate::error::{Result, StorageError};
 use crate::file_cache::FileCache;
 use crate::flusher::{FlushWaiters, Flusher};
 use crate::leader_epoch::LeaderEpochCache;
-use crate::log_dir::PartitionDir;
+use crate::log_dir::{self, PartitionDir};
 use crate::preallocation::Preallocation;
 use crate::producer_state::{Producer, ProducerStates, snapshot};
 use crate::segment::Segment;
@@ -174,7 +174,9 @@ impl Log {
             }),
             None => {
                 self.check_open()?;
-                checkpoints::write_topic_id(self.dir.disk(), &self.dir.file(PARTITION_METADATA_FILE), id)?;
+                let path = self.dir.file(PARTITION_METADATA_FILE);
+                checkpoints::write_topic_id(self.dir.disk(), &path, id)
+                    .map_err(|error| log_dir::judge(self.dir.log_dir(), &path, error))?;
                 *stored = Some(id);
                 Ok(())
             }
@@ -320,14 +322,28 @@ impl Log {
             segment.sync()?;
         }
         if names_changed {
-            let path = self.dir.path();
-            self.dir.disk().sync_dir(&path).map_err(|error| self.dir.log_dir().fail("sync", &path, error))?;
+            self.sync_names()?;
         }
         for segment in unsynced.iter().rev().skip(1) {
             segment.log_file().unpin();
         }
         self.durable.fetch_max(up_to.0, Ordering::AcqRel);
+        if unsynced.len() > 1 {
+            // A closed segment is below the recovery point from here on: damage in it is never taken for a torn write.
+            let log_dir = self.dir.log_dir();
+            match log_dir.recovery_points.raise(log_dir, &self.partition, up_to.0) {
+                // A full disk takes nothing back: the next checkpoint says it.
+                Ok(()) | Err(StorageError::NoSpace { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(up_to)
+    }
+
+    /// Brings new, changed and removed names of files to stable storage.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        let path = self.dir.path();
+        self.dir.disk().sync_dir(&path).map_err(|error| self.dir.log_dir().fail("sync", &path, error))
     }
 
     /// The segment that holds `offset` and all after it.

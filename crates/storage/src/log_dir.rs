@@ -2,19 +2,22 @@
 //!
 //! Always true: after the first failed write or sync every operation in the directory fails with that first cause, which is logged once. A
 //! full file system is no failure: it only keeps appends out while it lasts ([`crate::log_manager::LogDirState::Full`]). The
-//! recovery point on disk is never above the bytes that were synced, and it is lowered on disk *before* a log is cut below it.
+//! offsets in its checkpoint files are lowered on disk *before* a log is cut below them.
 
-use std::collections::BTreeMap;
+mod stored_offsets;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use protocol::types::TopicPartition;
 use runtime::{Disk, Durations};
+pub use stored_offsets::StoredOffsets;
+pub(crate) use stored_offsets::judge;
 
-use crate::checkpoints::{self, CLEANER_FILE, RECOVERY_POINT_FILE};
+use crate::checkpoints::{CLEANER_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use crate::error::{Result, StorageError};
 
 /// Bytes that all logs of one directory together may reserve ahead of their ends.
@@ -31,10 +34,16 @@ pub struct LogDir {
     said_full: AtomicBool,
     free_when_full: AtomicU64,
     reserved_bytes: AtomicU64,
-    recovery_points: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// Offsets up to which each log was synced: never above the bytes that were.
+    pub(crate) recovery_points: StoredOffsets,
+    /// High watermarks.
+    pub(crate) high_watermarks: StoredOffsets,
+    /// First offsets that may be read, where older records are still there.
+    pub(crate) log_starts: StoredOffsets,
     /// How long the syncs of its logs took.
     pub(crate) flushes: Durations,
-    cleaned: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// Offsets up to which logs were cleaned.
+    pub(crate) cleaned: StoredOffsets,
 }
 
 impl LogDir {
@@ -50,9 +59,11 @@ impl LogDir {
             said_full: AtomicBool::new(false),
             free_when_full: AtomicU64::new(0),
             reserved_bytes: AtomicU64::new(0),
-            recovery_points: Mutex::new(BTreeMap::new()),
+            recovery_points: StoredOffsets::new(RECOVERY_POINT_FILE),
+            high_watermarks: StoredOffsets::new(HIGH_WATERMARK_FILE),
+            log_starts: StoredOffsets::new(LOG_START_FILE),
             flushes: Durations::default(),
-            cleaned: Mutex::new(BTreeMap::new()),
+            cleaned: StoredOffsets::new(CLEANER_FILE),
         }
     }
 
@@ -176,112 +187,10 @@ impl LogDir {
         self.reserved_bytes.load(Ordering::Relaxed)
     }
 
-    /// Takes over the recovery points that were read from disk.
-    pub(crate) fn set_recovery_points(&self, points: BTreeMap<TopicPartition, i64>) {
-        *self.recovery_points.lock() = points;
-    }
-
-    /// Replaces the recovery points on disk.
-    ///
-    /// # Errors
-    /// The directory is offline, or the write failed.
-    pub(crate) fn write_recovery_points(&self, points: BTreeMap<TopicPartition, i64>) -> Result<()> {
-        self.check()?;
-        let mut stored = self.recovery_points.lock();
-        if *stored == points {
-            return Ok(());
-        }
-        self.write_points(&points)?;
-        *stored = points;
-        Ok(())
-    }
-
-    /// Notes on disk that `partition` may be cut down to `offset`, before it is: a recovery point above the end of a log means lost data.
-    ///
-    /// # Errors
-    /// The directory is offline, or the write failed; the log must not be cut then.
-    pub(crate) fn lower_recovery_point(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
-        self.check()?;
-        let mut stored = self.recovery_points.lock();
-        match stored.get(partition) {
-            Some(point) if *point > offset => {
-                let mut points = stored.clone();
-                points.insert(partition.clone(), offset);
-                self.write_points(&points)?;
-                *stored = points;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes over the offsets of the cleaner that were read from disk.
-    pub(crate) fn set_cleaned(&self, offsets: BTreeMap<TopicPartition, i64>) {
-        *self.cleaned.lock() = offsets;
-    }
-
     /// Offset up to which the log of `partition` was cleaned, where it was.
     #[must_use]
     pub fn cleaned_to(&self, partition: &TopicPartition) -> Option<i64> {
-        self.cleaned.lock().get(partition).copied()
-    }
-
-    /// Notes on disk that the log of `partition` is clean up to `offset`.
-    ///
-    /// # Errors
-    /// The directory is offline, or the write failed.
-    pub(crate) fn note_cleaned(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
-        self.change_cleaned(|cleaned| {
-            cleaned.insert(partition.clone(), offset);
-        })
-    }
-
-    /// Notes on disk that what `partition` gets from `offset` on is dirty, before the log is cut there.
-    ///
-    /// # Errors
-    /// The directory is offline, or the write failed; the log must not be cut then.
-    pub(crate) fn lower_cleaned(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
-        self.change_cleaned(|cleaned| {
-            if let Some(held) = cleaned.get_mut(partition) {
-                *held = offset.min(*held);
-            }
-        })
-    }
-
-    /// Forgets that a log of this name was ever cleaned.
-    ///
-    /// # Errors
-    /// The directory is offline, or the write failed.
-    pub(crate) fn forget_cleaned(&self, partition: &TopicPartition) -> Result<()> {
-        self.change_cleaned(|cleaned| {
-            cleaned.remove(partition);
-        })
-    }
-
-    fn change_cleaned(&self, change: impl FnOnce(&mut BTreeMap<TopicPartition, i64>)) -> Result<()> {
-        self.check()?;
-        let mut stored = self.cleaned.lock();
-        let mut offsets = stored.clone();
-        change(&mut offsets);
-        if *stored != offsets {
-            self.write_offsets(CLEANER_FILE, &offsets)?;
-            *stored = offsets;
-        }
-        Ok(())
-    }
-
-    fn write_points(&self, points: &BTreeMap<TopicPartition, i64>) -> Result<()> {
-        self.write_offsets(RECOVERY_POINT_FILE, points)
-    }
-
-    fn write_offsets(&self, file: &str, offsets: &BTreeMap<TopicPartition, i64>) -> Result<()> {
-        let path = self.path.join(file);
-        checkpoints::write_offsets(self.disk, &path, offsets).map_err(|error| match error {
-            StorageError::Io { source, .. } => {
-                self.write_failed("write", &path, io::Error::new(source.kind(), source.to_string()))
-            }
-            other => other,
-        })
+        self.cleaned.get(partition)
     }
 }
 

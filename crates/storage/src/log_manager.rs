@@ -18,7 +18,7 @@ use protocol::types::{Offset, TopicPartition, Uuid};
 use runtime::disk::FileLock;
 use runtime::{Clock, Disk, Random};
 
-use crate::checkpoints::{self, CLEAN_SHUTDOWN_FILE, LOG_START_FILE};
+use crate::checkpoints::CLEAN_SHUTDOWN_FILE;
 use crate::config::{LogConfig, LogManagerConfig};
 use crate::error::{Result, StorageError};
 use crate::file_cache::FileCache;
@@ -53,14 +53,6 @@ struct ManagedDir {
     previous_notes: Option<String>,
     /// Held from the start to the end of the shutdown; `None` where the directory could not be used.
     lock: Mutex<Option<FileLock>>,
-    /// Text checkpoints as they are on disk.
-    stored: Mutex<StoredCheckpoints>,
-}
-
-#[derive(Debug, Default)]
-struct StoredCheckpoints {
-    high_watermarks: BTreeMap<TopicPartition, i64>,
-    log_starts: BTreeMap<TopicPartition, i64>,
 }
 
 #[derive(Debug)]
@@ -211,16 +203,9 @@ impl LogManager {
 
     /// Takes what earlier checkpoints say of a partition off the disk: a new log of that name must not inherit it.
     fn forget_checkpoints(&self, dir: &ManagedDir, partition: &TopicPartition) -> Result<()> {
-        dir.log_dir.lower_recovery_point(partition, 0)?;
-        dir.log_dir.forget_cleaned(partition)?;
-        let mut stored = dir.stored.lock();
-        if stored.log_starts.contains_key(partition) {
-            let mut log_starts = stored.log_starts.clone();
-            log_starts.remove(partition);
-            checkpoints::write_offsets(self.disk, &dir.log_dir.path().join(LOG_START_FILE), &log_starts)?;
-            stored.log_starts = log_starts;
-        }
-        Ok(())
+        dir.log_dir.recovery_points.lower(&dir.log_dir, partition, 0)?;
+        dir.log_dir.cleaned.forget(&dir.log_dir, partition)?;
+        dir.log_dir.log_starts.forget(&dir.log_dir, partition)
     }
 
     /// Takes a log out of use. Its directory is renamed now and removed after `file.delete.delay.ms`; readers that hold ranges of it read on.
@@ -417,6 +402,19 @@ impl LogManager {
                 .map_err(|error| StorageError::io("write", &path, error))?;
         }
         Ok(())
+    }
+}
+
+impl LogManager {
+    /// Lets go of everything as the end of the process would: nothing more is written, and the locks are free. For simulated crashes.
+    pub fn abandon(&self) {
+        for log in self.all() {
+            log.abandon();
+        }
+        self.flusher.shutdown();
+        for dir in &self.dirs {
+            *dir.lock.lock() = None;
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a partition's directory to a log, after a clean shutdown or a crash.
 //!
-//! What lies below the recovery point was synced and acknowledged: damage there, or in any closed segment, refuses the log and changes nothing.
-//! Only the torn tail of the last segment, above the recovery point, is cut; where intact batches follow the damage, what is cut is kept beside
-//! the log in a `.damaged` file, because then it may be more than a torn write.
+//! What lies below the recovery point was synced and acknowledged: damage there refuses the log and changes nothing. Above it a crash may have
+//! torn anything, in the last segment and in closed ones that were not synced yet: the log is cut at the first damage. Where intact batches
+//! follow the damage, what is cut is kept beside the log in `.damaged` files, because then it may be more than a torn write.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,9 @@ use crate::log_dir::PartitionDir;
 use crate::producer_state::{ProducerStates, snapshot};
 use crate::progress::RecoveryProgress;
 use crate::segment::{self, Segment};
+
+/// Ends the name of a file that keeps what was cut off a log though intact batches were in it.
+const DAMAGED_SUFFIX: &str = ".damaged";
 
 /// Longest control batch that is looked into.
 const CONTROL_BATCH_BYTES_MAX: usize = 64 << 10;
@@ -89,8 +92,9 @@ pub(crate) fn load(
 
     let mut checked_to = None;
     if !options.clean {
-        checked_to = check_segments(dir, &segments, &mut epochs, config, options, &mut report, progress)?;
+        checked_to = check_segments(dir, &mut segments, &mut epochs, config, options, &mut report, progress)?;
     }
+    let bases: Vec<i64> = segments.keys().copied().collect();
     let last_base = bases.last().copied();
     for (base, segment) in &segments {
         let checked = checked_to.is_some_and(|from| *base >= from);
@@ -171,7 +175,7 @@ fn list_segments(dir: &Arc<PartitionDir>) -> Result<Vec<i64>> {
 /// the base offset from which segments were walked.
 fn check_segments(
     dir: &Arc<PartitionDir>,
-    segments: &BTreeMap<i64, Arc<Segment>>,
+    segments: &mut BTreeMap<i64, Arc<Segment>>,
     epochs: &mut LeaderEpochCache,
     config: &LogConfig,
     options: LoadOptions,
@@ -179,7 +183,9 @@ fn check_segments(
     progress: &RecoveryProgress,
 ) -> Result<Option<i64>> {
     let bases: Vec<i64> = segments.keys().copied().collect();
-    let Some(last_base) = bases.last().copied() else { return Ok(None) };
+    if bases.is_empty() {
+        return Ok(None);
+    }
     let from = segments.range(..=options.recovery_point).next_back().map_or(bases[0], |(base, _)| *base);
     for (_, segment) in segments.range(..from) {
         // Synced long ago: the walk from its last index entry shows whether its file is still whole.
@@ -192,7 +198,9 @@ fn check_segments(
         }
         restore_next_offset(segment, &bases);
     }
-    for (base, segment) in segments.range(from..) {
+    let mut cut_after = None;
+    for (at, (base, segment)) in bases.iter().zip(segments.values()).enumerate().filter(|(_, (base, _))| **base >= from)
+    {
         let mut seen_epochs: Vec<(i32, i64)> = Vec::new();
         let walked = segment.walk(true, config, |entry, _| {
             progress.checked(u64::from(entry.size));
@@ -203,22 +211,53 @@ fn check_segments(
         })?;
         report.checked_bytes += walked.valid_bytes;
         report.indexes_rebuilt += 1;
-        if let Some((position, why)) = walked.damage {
-            let path = segment.log_file().path();
-            let next_offset = segment.end().next_offset;
-            if *base != last_base || next_offset < options.recovery_point {
-                return Err(StorageError::Damaged { path, position, why });
+        let next_offset = segment.end().next_offset;
+        // A crash can take the end of a closed segment, too, and leave what came after it. (The cleaner may take the last records of one, but
+        // it cleans only what was synced.)
+        let may_lack_its_end = config.compact;
+        let gap = bases.get(at + 1).filter(|next| !may_lack_its_end && next_offset < **next).map(|next| {
+            let why = format!("it ends at offset {next_offset}, and the next segment begins at {next}");
+            (walked.valid_bytes, why)
+        });
+        if let Some((position, why)) = walked.damage.or(gap) {
+            if next_offset < options.recovery_point {
+                return Err(StorageError::Damaged { path: segment.log_file().path(), position, why });
             }
             cut_tail(dir, segment, position, &why, report)?;
+            cut_after = Some(*base);
         }
         for (epoch, start) in seen_epochs {
             if epochs.latest().is_none_or(|latest| latest.0 < epoch) {
                 epochs.assign(epoch, start)?;
             }
         }
+        if cut_after.is_some() {
+            break;
+        }
         restore_next_offset(segment, &bases);
     }
+    if let Some(last) = cut_after {
+        for segment in segments.split_off(&(last + 1)).into_values() {
+            set_aside(dir, &segment, report)?;
+        }
+    }
     Ok(Some(from))
+}
+
+/// Takes a segment behind a cut out of the log; one that holds anything is kept.
+fn set_aside(dir: &Arc<PartitionDir>, segment: &Segment, report: &mut LogRecovery) -> Result<()> {
+    let bytes = segment.size();
+    if bytes == 0 {
+        return segment.remove();
+    }
+    let path = segment.log_file().path();
+    let kept = dir.file(&format!("{}.0{DAMAGED_SUFFIX}", segment::file_name(segment.base_offset())));
+    dir.disk().rename(&path, &kept).map_err(|error| StorageError::io("set aside", &path, error))?;
+    tracing::error!(file = %path.display(), kept = %kept.display(), bytes, "the log was cut before this segment; it is kept");
+    segment.remove()?;
+    report.truncated_bytes += bytes;
+    report.set_aside.get_or_insert(kept);
+    Ok(())
 }
 
 /// A closed segment's next offset is the first of the next one, whatever a walk found: compaction may have removed its last records.
@@ -244,7 +283,7 @@ fn cut_tail(
     let intact =
         entry::find_intact_batch(&file, position + 1, length, next_offset).map_err(|error| failed("read", error))?;
     if let Some(intact) = intact {
-        let kept = dir.file(&format!("{:020}.log.{position}.damaged", segment.base_offset()));
+        let kept = dir.file(&format!("{}.{position}{DAMAGED_SUFFIX}", segment::file_name(segment.base_offset())));
         let copy = dir.disk().open(&kept, Open::Truncate).map_err(|error| StorageError::io("create", &kept, error))?;
         let mut buffer = vec![0; SCAN_WINDOW_BYTES];
         let mut at = position;
@@ -268,7 +307,7 @@ fn cut_tail(
     }
     segment.cut_file(position)?;
     segment.sync()?;
-    report.truncated_bytes = length - position;
+    report.truncated_bytes += length - position;
     report.truncated_because = Some(format!("{}: at byte {position}: {why}", path.display()));
     Ok(())
 }

@@ -56,10 +56,7 @@ impl TestDir {
 
 /// Ends a manager as a crash would: nothing is written, only the lock goes.
 pub(crate) fn crash(manager: LogManager) {
-    for log in manager.all() {
-        log.abandon();
-    }
-    manager.flusher().shutdown();
+    manager.abandon();
 }
 
 pub(crate) fn partition() -> TopicPartition {

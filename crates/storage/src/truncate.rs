@@ -1,6 +1,7 @@
 //! Cutting a log at its end: a follower that diverged gives up what its leader never had (KIP-101).
 //!
-//! The recovery point on disk is lowered before a byte goes, so a crash in the middle is never taken for lost data.
+//! The recovery point on disk is lowered before a byte goes, so a crash in the middle is never taken for lost data. The cut itself is on disk
+//! before anything is appended behind it: else a power cut could bring old records back under the epoch of those that took their place.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,10 +28,10 @@ impl Log {
             self.truncate_fully_and_start_at(offset)?;
             return Ok(true);
         }
-        self.dir.log_dir().lower_recovery_point(self.partition(), offset.0)?;
-        self.dir.log_dir().lower_cleaned(self.partition(), offset.0)?;
         let _flush = self.lock_flushes();
         let mut state = self.lock_state()?;
+        let durable = self.durable_offset().0;
+        self.lower_promises(self.end_after_cut_min(offset.0), offset.0)?;
         self.cuts.fetch_add(1, Ordering::AcqRel);
         let now_ms = self.clock.now_ms();
         let active = self.active();
@@ -44,9 +45,14 @@ impl Log {
         }
         let active = self.active();
         active.truncate_to(offset.0)?;
+        active.sync()?;
+        self.sync_names()?;
         let log_end = active.end().next_offset.min(offset.0).max(active.base_offset());
         self.lower_offsets(log_end);
         self.log_end.store(log_end, Ordering::Release);
+        self.durable.fetch_max(durable.min(log_end), Ordering::AcqRel);
+        let log_dir = self.dir.log_dir();
+        log_dir.recovery_points.raise(log_dir, self.partition(), self.durable_offset().0)?;
         self.epochs.write().truncate_from_end(log_end)?;
         self.reload_producers(&mut state, log_end, now_ms)?;
         tracing::info!(partition = %self.partition(), offset = log_end, "truncated the log");
@@ -59,10 +65,9 @@ impl Log {
     /// What the file system says; after a failed write the directory is offline.
     pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<()> {
         self.check_open()?;
-        self.dir.log_dir().lower_recovery_point(self.partition(), 0)?;
-        self.dir.log_dir().lower_cleaned(self.partition(), 0)?;
         let _flush = self.lock_flushes();
         let mut state = self.lock_state()?;
+        self.lower_promises(0, offset.0)?;
         self.cuts.fetch_add(1, Ordering::AcqRel);
         let now_ms = self.clock.now_ms();
         let active = self.active();
@@ -85,7 +90,7 @@ impl Log {
             segment: last,
             remove_at_ms: now_ms.saturating_add(self.config().file_delete_delay_ms),
         });
-        self.names_changed.store(true, Ordering::Release);
+        self.sync_names()?;
         self.log_start.store(offset.0, Ordering::Release);
         self.local_log_start.store(offset.0, Ordering::Release);
         self.log_end.store(offset.0, Ordering::Release);
@@ -95,6 +100,22 @@ impl Log {
         self.reload_producers(&mut state, offset.0, now_ms)?;
         tracing::info!(partition = %self.partition(), offset = offset.0, "emptied the log");
         Ok(())
+    }
+
+    /// Lowers what the log and its checkpoints promise: how far it was synced, and where it starts. In memory first, so that no checkpoint
+    /// written meanwhile takes it back.
+    fn lower_promises(&self, synced_to: i64, start: i64) -> Result<()> {
+        self.durable.fetch_min(synced_to, Ordering::AcqRel);
+        let log_dir = self.dir.log_dir();
+        log_dir.recovery_points.lower(log_dir, self.partition(), synced_to)?;
+        log_dir.cleaned.lower(log_dir, self.partition(), synced_to)?;
+        log_dir.log_starts.lower(log_dir, self.partition(), synced_to.min(start))
+    }
+
+    /// Where the log ends at the lowest once it is cut at `offset`: a batch that holds the offset goes as a whole, and of a compacted log the
+    /// records before it may be gone already.
+    fn end_after_cut_min(&self, offset: i64) -> i64 {
+        self.segments_from(offset).first().map_or(0, |segment| segment.base_offset().min(offset))
     }
 
     fn lower_offsets(&self, log_end: i64) {

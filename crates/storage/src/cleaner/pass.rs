@@ -162,7 +162,8 @@ pub fn clean(log: &Log, now_ms: i64, limits: &Limits<'_>) -> Result<Report, Pass
     for group in range::groups(&reached, range.first_uncleanable, &config) {
         pass.rewrite(&closed[group], &rules, &mut transactions, &mut report)?;
     }
-    log.dir().log_dir().note_cleaned(log.partition(), report.cleaned_to)?;
+    let log_dir = log.dir().log_dir();
+    log_dir.cleaned.note(log_dir, log.partition(), report.cleaned_to)?;
     Ok(report)
 }
 

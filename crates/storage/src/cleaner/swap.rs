@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::entry::{EntryScanner, SCAN_WINDOW_BYTES, ScanError};
 use crate::error::{Result, StorageError};
@@ -77,13 +76,6 @@ impl Log {
         }
         self.sync_names()?;
         cleaned.set_stage(Stage::Live)
-    }
-
-    fn sync_names(&self) -> Result<()> {
-        let path = self.dir.path();
-        self.dir.disk().sync_dir(&path).map_err(|error| self.dir.log_dir().fail("sync", &path, error))?;
-        self.names_changed.store(true, Ordering::Release);
-        Ok(())
     }
 }
 

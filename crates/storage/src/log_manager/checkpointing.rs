@@ -1,7 +1,5 @@
 //! The checkpoints of all logs: what is written every few seconds, so that the next start need not guess.
 
-use crate::checkpoints::HIGH_WATERMARK_FILE;
-
 use super::*;
 
 impl LogManager {
@@ -37,39 +35,30 @@ impl LogManager {
         dir.log_dir.check()?;
         let logs = self.logs_of(dir);
         let carried = self.offline_of(dir);
-        let mut points: BTreeMap<_, _> =
-            logs.iter().map(|log| (log.partition().clone(), log.durable_offset().0)).collect();
-        points.extend(carried.iter().map(|(partition, log)| (partition.clone(), log.recovery_point)));
-        dir.log_dir.write_recovery_points(points)?;
-        let mut log_starts: BTreeMap<_, _> = logs
-            .iter()
-            .filter(|log| log.segments().first().is_some_and(|first| first.base_offset() < log.log_start_offset().0))
-            .map(|log| (log.partition().clone(), log.log_start_offset().0))
-            .collect();
-        log_starts.extend(carried.iter().filter_map(|(partition, log)| Some((partition.clone(), log.log_start?))));
-        {
-            let mut stored = dir.stored.lock();
-            if stored.log_starts != log_starts {
-                checkpoints::write_offsets(self.disk, &dir.log_dir.path().join(LOG_START_FILE), &log_starts)?;
-                stored.log_starts = log_starts;
-            }
-        }
+        dir.log_dir.recovery_points.replace(&dir.log_dir, || {
+            let served = logs.iter().map(|log| (log.partition().clone(), log.durable_offset().0));
+            let offline = carried.iter().map(|(partition, log)| (partition.clone(), log.recovery_point));
+            served.chain(offline).collect()
+        })?;
+        dir.log_dir.log_starts.replace(&dir.log_dir, || {
+            let moved = logs.iter().filter(|log| {
+                log.segments().first().is_some_and(|first| first.base_offset() < log.log_start_offset().0)
+            });
+            let served = moved.map(|log| (log.partition().clone(), log.log_start_offset().0));
+            let offline = carried.iter().filter_map(|(partition, log)| Some((partition.clone(), log.log_start?)));
+            served.chain(offline).collect()
+        })?;
         self.write_high_watermarks_of(dir)
     }
 
     pub(super) fn write_high_watermarks_of(&self, dir: &ManagedDir) -> Result<()> {
         dir.log_dir.check()?;
-        let mut watermarks: BTreeMap<_, _> =
-            self.logs_of(dir).iter().map(|log| (log.partition().clone(), log.high_watermark().0)).collect();
-        watermarks.extend(
-            self.offline_of(dir).into_iter().filter_map(|(partition, log)| Some((partition, log.high_watermark?))),
-        );
-        let mut stored = dir.stored.lock();
-        if stored.high_watermarks != watermarks {
-            checkpoints::write_offsets(self.disk, &dir.log_dir.path().join(HIGH_WATERMARK_FILE), &watermarks)?;
-            stored.high_watermarks = watermarks;
-        }
-        Ok(())
+        let (logs, carried) = (self.logs_of(dir), self.offline_of(dir));
+        dir.log_dir.high_watermarks.replace(&dir.log_dir, || {
+            let served = logs.iter().map(|log| (log.partition().clone(), log.high_watermark().0));
+            let offline = carried.into_iter().filter_map(|(partition, log)| Some((partition, log.high_watermark?)));
+            served.chain(offline).collect()
+        })
     }
 
     pub(super) fn logs_of(&self, dir: &ManagedDir) -> Vec<Arc<Log>> {

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::VecDeque;
 
-use crate::checkpoints::{CLEANER_FILE, HIGH_WATERMARK_FILE, RECOVERY_POINT_FILE};
+use crate::checkpoints::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use crate::meta_properties;
 use crate::progress::RecoveryProgress;
 
@@ -50,17 +50,13 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
             }
             Err(error) => return Err(error),
         };
-        let mut stored = StoredCheckpoints::default();
-        if lock.is_some() {
-            match survey(&log_dir, &config, clock.now_ms(), &mut found) {
-                Ok(checkpoints) => stored = checkpoints,
-                Err(error) => {
-                    log_dir.take_offline(&error);
-                    report.offline_dirs.push((path.clone(), error));
-                }
-            }
+        if lock.is_some()
+            && let Err(error) = survey(&log_dir, &config, clock.now_ms(), &mut found)
+        {
+            log_dir.take_offline(&error);
+            report.offline_dirs.push((path.clone(), error));
         }
-        dirs.push(ManagedDir { log_dir, previous_notes, lock: Mutex::new(lock), stored: Mutex::new(stored) });
+        dirs.push(ManagedDir { log_dir, previous_notes, lock: Mutex::new(lock) });
     }
     if dirs.iter().all(|dir| dir.log_dir.check().is_err()) {
         return Err(report.offline_dirs.into_iter().next().map_or(StorageError::NoDirOnline, |(_, error)| error));
@@ -125,17 +121,12 @@ fn lock_and_claim(log_dir: &LogDir, config: &LogManagerConfig) -> Result<FileLoc
 }
 
 /// Lists the logs in a directory. The mark of a clean shutdown is taken off: a crash from here on is one.
-fn survey(
-    log_dir: &Arc<LogDir>,
-    config: &LogManagerConfig,
-    now_ms: i64,
-    found: &mut Found,
-) -> Result<StoredCheckpoints> {
+fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: &mut Found) -> Result<()> {
     let (disk, path) = (log_dir.disk(), log_dir.path());
     let recovery_points = checkpoints::read_offsets(disk, &path.join(RECOVERY_POINT_FILE))?;
     let high_watermarks = checkpoints::read_offsets(disk, &path.join(HIGH_WATERMARK_FILE))?;
     let log_starts = checkpoints::read_offsets(disk, &path.join(LOG_START_FILE))?;
-    log_dir.set_cleaned(read_cleaned(disk, &path.join(CLEANER_FILE)));
+    log_dir.cleaned.set(read_cleaned(disk, &path.join(CLEANER_FILE)));
     let entries = disk.read_dir(path).map_err(|error| StorageError::io("list", path, error))?;
     let clean_file = path.join(CLEAN_SHUTDOWN_FILE);
     let clean = disk.exists(&clean_file);
@@ -172,8 +163,10 @@ fn survey(
     }
     found.unclean |= !clean && !jobs.is_empty();
     found.jobs.extend(jobs);
-    log_dir.set_recovery_points(recovery_points);
-    Ok(StoredCheckpoints { high_watermarks, log_starts })
+    log_dir.recovery_points.set(recovery_points);
+    log_dir.high_watermarks.set(high_watermarks);
+    log_dir.log_starts.set(log_starts);
+    Ok(())
 }
 
 /// What the cleaner noted. Without it every log is dirty, which costs a pass and loses nothing, so a damaged file is only told of.

@@ -69,7 +69,7 @@ fn producers_are_remembered_across_a_crash_and_a_shutdown() {
 }
 
 #[test]
-fn damage_in_a_closed_segment_refuses_the_log_and_changes_nothing() {
+fn damage_below_the_recovery_point_refuses_the_log_and_changes_nothing() {
     let dir = TestDir::new(small_segments());
     let (manager, log) = dir.log();
     for n in 0..20 {
@@ -78,7 +78,14 @@ fn damage_in_a_closed_segment_refuses_the_log_and_changes_nothing() {
     let closed = log.segments()[1].log_file().path();
     let tail = log.segments().last().unwrap().log_file().path();
     let size = log.size();
+    let synced_to = log.segments()[2].base_offset() - 1;
     crash(manager);
+    checkpoints::write_offsets(
+        Disk::real(),
+        &dir.path().join(checkpoints::RECOVERY_POINT_FILE),
+        &BTreeMap::from([(partition(), synced_to)]),
+    )
+    .unwrap();
     flip(&closed, 100);
     for _ in 0..2 {
         let (manager, report) = dir.open();
