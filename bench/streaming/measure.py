@@ -27,9 +27,9 @@ SLACK_S = 120
 
 # seconds of steady load; lines that the Rust and the Python job read from a topic; batches of a queue
 FORMS = {
-    "quick": dict(steady=30, rust_lines=2_000_000, python_lines=300_000, batches=4),
-    "usual": dict(steady=120, rust_lines=4_000_000, python_lines=600_000, batches=6),
-    "long": dict(steady=600, rust_lines=4_000_000, python_lines=600_000, batches=8),
+    "quick": dict(steady=30, rust_lines=2_000_000, python_lines=600_000, batches=4),
+    "usual": dict(steady=120, rust_lines=4_000_000, python_lines=1_200_000, batches=6),
+    "long": dict(steady=600, rust_lines=4_000_000, python_lines=1_200_000, batches=8),
 }
 
 
