@@ -69,6 +69,7 @@ pub async fn housekeeping(
         });
         match worked.await {
             Ok(Ok(())) => {}
+            Ok(Err(problem)) if problem.is_of_directory() => {}
             Ok(Err(problem)) => warn!(error = %problem, "cannot write checkpoints"),
             Err(failed) => error!(%failed, "housekeeping failed"),
         }

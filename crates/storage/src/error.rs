@@ -149,6 +149,12 @@ impl StorageError {
         StorageError::Io { action, path: path.to_owned(), source: Arc::new(source) }
     }
 
+    /// Whether the log directory itself is the trouble: it has said so, once for all requests that meet it.
+    #[must_use]
+    pub fn is_of_directory(&self) -> bool {
+        matches!(self, StorageError::DirOffline { .. } | StorageError::NoSpace { .. })
+    }
+
     /// Kafka's error code for the client: 103 (INCONSISTENT_TOPIC_ID), 6 (NOT_LEADER_OR_FOLLOWER) or 56 (KAFKA_STORAGE_ERROR).
     #[must_use]
     pub fn code(&self) -> i16 {

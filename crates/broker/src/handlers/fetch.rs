@@ -279,7 +279,9 @@ impl Fetch {
         let read = match log.read(Offset(wanted.fetch_offset), max_bytes, limit, whole_first_batch) {
             Ok(read) => read,
             Err(error) => {
-                if let ReadError::Storage(problem) = &error {
+                if let ReadError::Storage(problem) = &error
+                    && !problem.is_of_directory()
+                {
                     tracing::error!(partition = %hosted.partition(), error = %problem, "read failed");
                 }
                 return (refused(wanted, ErrorCode(error.code())), None);

@@ -15,7 +15,7 @@ use protocol::messages::produce::{
     ProduceResponse, TopicProduceResponse,
 };
 use protocol::wire::{Reader, Str, WireError};
-use storage::AppendOptions;
+use storage::{AppendError, AppendOptions};
 
 use super::{RequestContext, Session, ready};
 use crate::metadata::image::is_internal;
@@ -173,7 +173,8 @@ fn append_one(hosted: Arc<HostedPartition>, index: i32, batches: &mut [u8], acks
         Err(AppendRefused::Log(error)) => {
             let code = ErrorCode(error.code());
             refused(code);
-            if code == ErrorCode::KAFKA_STORAGE_ERROR {
+            if matches!(&error, AppendError::Storage(problem) if code == ErrorCode::KAFKA_STORAGE_ERROR && !problem.is_of_directory())
+            {
                 tracing::error!(partition = %hosted.partition(), %error, "append failed");
             }
             let start = hosted.log().log_start_offset().0;
