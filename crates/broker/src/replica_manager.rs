@@ -218,8 +218,12 @@ impl ReplicaManager {
         let config = self.log_config(&topic.config);
         let opened = match self.logs.get_or_create(&partition, id, config.clone()) {
             Err(StorageError::TopicIdMismatch { stored, .. }) => {
-                warn!(%partition, %stored, expected = %topic.id, "deleting the log of an earlier topic of this name");
-                self.logs.delete(&partition).and_then(|_| self.logs.get_or_create(&partition, id, config.clone()))
+                // An id that was damaged looks like this too, so nothing is deleted on its word (docs/adr, "when a broker deletes a log").
+                self.logs.set_aside(&partition).and_then(|kept| {
+                    let kept = kept.map(|path| path.display().to_string()).unwrap_or_default();
+                    warn!(%partition, %stored, expected = %topic.id, %kept, "the log belongs to an earlier topic of this name: it is set aside");
+                    self.logs.get_or_create(&partition, id, config.clone())
+                })
             }
             other => other,
         };

@@ -214,6 +214,27 @@ impl LogManager {
     /// # Errors
     /// The directory cannot be renamed; it is offline then.
     pub fn delete(&self, partition: &TopicPartition) -> Result<bool> {
+        let Some((path, delay_ms)) = self.detach(partition, "delete")? else { return Ok(false) };
+        if let Some(path) = path {
+            let remove_at_ms = self.clock.now_ms().saturating_add(delay_ms);
+            self.removals.lock().push(Removal { path, remove_at_ms });
+            tracing::info!(%partition, "marked a log for deletion");
+        }
+        Ok(true)
+    }
+
+    /// Takes a log out of use and keeps its directory under another name, which no start looks at (Kafka's stray logs, KAFKA-14616). Gives that
+    /// directory, if there was a log.
+    ///
+    /// # Errors
+    /// As [`LogManager::delete`].
+    pub fn set_aside(&self, partition: &TopicPartition) -> Result<Option<PathBuf>> {
+        Ok(self.detach(partition, "stray")?.and_then(|(path, _)| path))
+    }
+
+    /// Renames the directory of a log, online or offline, to `<topic>-<partition>.<uuid>-<suffix>` and forgets the log. Gives the new name, where there is a
+    /// directory, and the log's `file.delete.delay.ms`.
+    fn detach(&self, partition: &TopicPartition, suffix: &str) -> Result<Option<(Option<PathBuf>, i64)>> {
         let _changes = self.changes.lock();
         let log = self.logs.write().remove(partition);
         let offline = self.offline.write().remove(partition);
@@ -225,25 +246,22 @@ impl LogManager {
             (None, Some(offline)) => {
                 let Some(managed) = self.dirs.iter().find(|dir| offline.dir.parent() == Some(dir.log_dir.path()))
                 else {
-                    return Ok(true);
+                    return Ok(Some((None, 0)));
                 };
                 managed.log_dir.check()?;
                 let dir = PartitionDir::new(managed.log_dir.clone(), offline.dir.clone());
                 (Arc::new(dir), LogConfig::default().file_delete_delay_ms)
             }
-            (None, None) => return Ok(false),
+            (None, None) => return Ok(None),
         };
         let log_dir = dir.log_dir();
         log_dir.check()?;
-        let to = log_dir.path().join(deleted_name(partition));
+        let to = log_dir.path().join(parted_name(partition, suffix));
         dir.rename(to.clone()).map_err(|error| log_dir.fail("rename", &dir.path(), error))?;
         if let Some(managed) = self.dirs.iter().find(|managed| Arc::ptr_eq(&managed.log_dir, log_dir)) {
             self.forget_checkpoints(managed, partition)?;
         }
-        let remove_at_ms = self.clock.now_ms().saturating_add(delay_ms);
-        self.removals.lock().push(Removal { path: to, remove_at_ms });
-        tracing::info!(%partition, "marked a log for deletion");
-        Ok(true)
+        Ok(Some((Some(to), delay_ms)))
     }
 
     /// Changes the settings of a topic: of its logs, and of those made later.
@@ -434,10 +452,10 @@ fn parse_partition(name: &str) -> Option<TopicPartition> {
     (number == partition.to_string()).then(|| TopicPartition::new(topic, partition))
 }
 
-/// `<topic>-<partition>.<uuid>-delete`, the topic cut so that the name fits.
-fn deleted_name(partition: &TopicPartition) -> String {
+/// `<topic>-<partition>.<uuid>-<suffix>`, the topic cut so that the name fits.
+fn parted_name(partition: &TopicPartition, suffix: &str) -> String {
     let id: String = Random::real().bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
-    let suffix = format!("-{}.{id}-delete", partition.partition);
+    let suffix = format!("-{}.{id}-{suffix}", partition.partition);
     let mut topic: &str = &partition.topic;
     while topic.len() + suffix.len() > NAME_BYTES_MAX {
         let mut end = topic.len() - 1;

@@ -109,6 +109,28 @@ fn a_deleted_log_goes_after_its_delay_and_its_name_is_free_at_once() {
     assert_eq!(values(&records_from(&manager.get(&partition()).unwrap(), 0)), ["anew"]);
 }
 
+/// The id of a log is damaged, or the topic was made anew while this broker was down: the two look alike.
+#[test]
+fn a_log_of_another_topic_is_set_aside_with_its_records() {
+    let dir = TestDir::new(LogConfig::default());
+    let (manager, _) = dir.open();
+    let log = manager.get_or_create(&partition(), Some(uuid(1)), LogConfig::default()).unwrap();
+    append(&log, &["a", "b"]);
+    log.flush().unwrap();
+    let refused = manager.get_or_create(&partition(), Some(uuid(2)), LogConfig::default());
+    assert!(matches!(refused, Err(StorageError::TopicIdMismatch { .. })));
+    let kept = manager.set_aside(&partition()).unwrap().unwrap();
+    assert_eq!(manager.set_aside(&partition()).unwrap(), None);
+    let anew = manager.get_or_create(&partition(), Some(uuid(2)), LogConfig::default()).unwrap();
+    assert_eq!(anew.log_end_offset(), Offset(0));
+    crash(manager);
+    let (manager, report) = dir.open();
+    manager.run_maintenance(Clock::real().now_ms() + 1_000_000_000);
+    assert_eq!((report.logs, report.offline.len()), (1, 0));
+    let segment = Disk::real().read(&kept.join("00000000000000000000.log"), 1 << 20).unwrap();
+    assert!(!segment.is_empty());
+}
+
 #[test]
 fn what_a_crash_left_of_a_deletion_is_removed_at_the_next_start() {
     let dir = TestDir::new(LogConfig::default());
@@ -160,7 +182,7 @@ fn names_that_are_not_partitions_are_left_alone() {
     assert!(is_deleted_name("t-0.0123456789abcdef0123456789abcdef-delete"));
     assert!(!is_deleted_name("t-0.short-delete"));
     let long = TopicPartition::new("x".repeat(249), 123);
-    let name = deleted_name(&long);
+    let name = parted_name(&long, "delete");
     assert!(name.len() <= NAME_BYTES_MAX && is_deleted_name(&name));
     let dir = TestDir::new(LogConfig::default());
     Disk::real().create_dir_all(&dir.path().join("lost+found")).unwrap();
