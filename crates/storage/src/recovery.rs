@@ -42,6 +42,8 @@ pub struct LoadOptions {
     pub recovery_point: i64,
     /// Log start offset of the checkpoint; 0 where it has none.
     pub log_start: i64,
+    /// The cleaner was at work here once, whatever the topic's policy is now.
+    pub was_cleaned: bool,
     /// Wall time in ms.
     pub now_ms: i64,
 }
@@ -214,7 +216,7 @@ fn check_segments(
         let next_offset = segment.end().next_offset;
         // A crash can take the end of a closed segment, too, and leave what came after it. (The cleaner may take the last records of one, but
         // it cleans only what was synced.)
-        let may_lack_its_end = config.compact;
+        let may_lack_its_end = config.compact || options.was_cleaned;
         let gap = bases.get(at + 1).filter(|next| !may_lack_its_end && next_offset < **next).map(|next| {
             let why = format!("it ends at offset {next_offset}, and the next segment begins at {next}");
             (walked.valid_bytes, why)

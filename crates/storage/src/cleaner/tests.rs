@@ -71,6 +71,22 @@ fn a_pass_leaves_the_last_record_of_each_key_in_few_segments() {
 }
 
 #[test]
+fn a_log_that_was_compacted_once_opens_under_any_policy_after_a_crash() {
+    let mut dir = TestDir::new(compacted());
+    let (manager, log) = written(&dir, 5, 20);
+    append_keyed(&log, &[("k0", Some("last"))]);
+    clean(&log, NOW_MS);
+    let held = records(&log);
+    crash(manager);
+    dir.config.compact = false;
+    // Without its recovery point the whole log is checked.
+    std::fs::remove_file(dir.path().join(crate::checkpoints::RECOVERY_POINT_FILE)).unwrap();
+    let (manager, report) = dir.open();
+    assert!(report.offline.is_empty(), "{report:?}");
+    assert_eq!(records(&manager.get(&partition()).unwrap()), held);
+}
+
+#[test]
 fn a_reader_within_a_gap_gets_the_next_record_and_times_are_found() {
     let dir = TestDir::new(compacted());
     let (_manager, log) = dir.log();

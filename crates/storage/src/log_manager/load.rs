@@ -150,6 +150,7 @@ fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: 
             clean,
             recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
             log_start: log_starts.get(&partition).copied().unwrap_or(0),
+            was_cleaned: log_dir.cleaned_to(&partition).is_some(),
             now_ms,
         };
         jobs.push(Job {
