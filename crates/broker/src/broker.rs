@@ -2,23 +2,26 @@
 //!
 //! The order of a start: take the ports, reach ZooKeeper, learn the cluster and who we are, lock and recover the logs, act on the tree, accept connections, register. A
 //! broker that is registered serves.
+//!
+//! # Layout
+//! - [`join`]: from the first word with ZooKeeper to knowing who we are
+//! - [`logs`]: the logs, opened and compacted
 
+mod join;
 mod logs;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::zookeeper::znodes::Endpoint;
-use client::zookeeper::{Session, ZkError};
 use runtime::{Clock, Disk, Random};
-use storage::{Cleaner, LogManager, RecoveryReport, StorageError};
+use storage::{Cleaner, LogManager, RecoveryReport};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::config::BrokerConfig;
-use crate::control::{Control, ZooKeeper, begin_session};
+use crate::control::{Control, ZooKeeper};
 use crate::control_thread::ControlThread;
 use crate::controller::Office;
 use crate::error::BrokerError;
@@ -27,7 +30,6 @@ use crate::group_coordinator::GroupCoordinator;
 use crate::handlers;
 use crate::housekeeping::housekeeping;
 use crate::loggers::Loggers;
-use crate::metadata::feed::Feed;
 use crate::metadata::{Image, MetadataCache, Publisher};
 use crate::metrics::RequestMetrics;
 use crate::monitor::{Monitor, Phase};
@@ -45,9 +47,6 @@ use crate::status::Status;
 
 /// Longest wait at shutdown for one part to end.
 const SHUTDOWN_STEP_MAX: Duration = Duration::from_secs(10);
-
-/// A lock file is a line or two.
-const LOCK_FILE_BYTES_MAX: u64 = 4096;
 
 /// A running broker. Dropping it does not stop it: call [`Broker::shutdown`].
 pub struct Broker {
@@ -98,6 +97,7 @@ impl Broker {
         }
         let listeners = bind(&config.listeners.bind).await?;
         warn_of_open_listeners(&listeners);
+        warn_of_few_files(&config.log_dirs);
         for dir in &config.log_dirs {
             info!(dir = %std::path::absolute(dir).unwrap_or_else(|_| dir.clone()).display(), "log directory");
         }
@@ -183,22 +183,11 @@ struct Start {
     disk: Disk,
 }
 
-/// What ZooKeeper told at the start.
-struct Joined {
-    session: Session,
-    cluster_id: String,
-    id: i32,
-    /// Sessions of this broker's last runs, as its log directories remember them.
-    previous: Vec<i64>,
-    feed: Feed,
-    image: Image,
-}
-
 impl Start {
     async fn run(self, listeners: Vec<BoundListener>, control: ControlThread) -> Result<Broker, BrokerError> {
         let step = self.clone();
         let joined = control.run(async move { step.join().await }).await?;
-        let Joined { session, cluster_id, id, previous, feed, image } = joined;
+        let join::Joined { session, cluster_id, id, previous, feed, image } = joined;
         let (logs, report) = self.open_logs(id, &cluster_id, &image).await?;
         let zookeeper = ZooKeeper::new(session.clone());
         let (requests, requested) = StateRequests::new();
@@ -250,11 +239,12 @@ impl Start {
         let acceptors = self.accept(&state, listeners);
         let monitor = self.surroundings.monitor.clone();
         monitor.watch(&state, acceptors.connections().clone());
-        let registration = registration::describe(&self.config, &advertised, self.clock);
+        let clock = self.clock;
+        let registration = registration::describe(&self.config, &advertised, clock);
         let registered = control
             .run(async move {
                 registration::drop_old_controller(&session, &previous).await?;
-                registration::register(&session, id, &registration, &previous).await
+                registration::register(&session, id, &registration, &previous, clock).await
             })
             .await;
         if let Err(refused) = registered {
@@ -282,63 +272,6 @@ impl Start {
         self.wait_until_registered(&state).await;
         let cleaner = self.start_cleaner(&logs)?;
         Ok(Broker { state, acceptors, addresses, report, cleaner, stop, control, monitor })
-    }
-
-    /// Reaches ZooKeeper and learns the cluster's id, this broker's id, and the tree.
-    async fn join(&self) -> Result<Joined, BrokerError> {
-        let unreachable = |cause: ZkError| BrokerError::ZooKeeperUnreachable {
-            servers: self.config.zookeeper_connect.clone(),
-            timeout_ms: self.config.zookeeper_connection_timeout.as_millis(),
-            cause: cause.to_string(),
-        };
-        let session = begin_session(&self.config).map_err(|error| BrokerError::Config {
-            what: error.to_string(),
-            cause: format!("zookeeper.connect as set by {}", self.config.settings.origin("zookeeper.connect")),
-            help: Some("write it as host:2181,host:2181/chroot".to_owned()),
-        })?;
-        session.connected(self.config.zookeeper_connection_timeout).await.map_err(unreachable)?;
-        let failed = |error: ZkError| BrokerError::ZooKeeper {
-            action: "give the cluster's metadata".to_owned(),
-            cause: error.to_string(),
-        };
-        // Watches need no tree to be there, and asking whether the server knows persistent ones takes a session of its own: both at once.
-        let (tree, feed) = tokio::join!(registration::ensure_tree(&session, self.random), Feed::start(session.clone()));
-        let cluster_id = tree?;
-        let mut feed = feed.map_err(failed)?;
-        let id = self.broker_id(&session).await?;
-        let mut previous: Vec<i64> = Vec::new();
-        for session in self.config.log_dirs.iter().flat_map(|dir| self.noted_sessions(dir)) {
-            if !previous.contains(&session) {
-                previous.push(session);
-            }
-        }
-        let mut image = Image::default();
-        for change in feed.read_all().await.map_err(failed)? {
-            image.apply(change, &self.config.settings);
-        }
-        image.complete = true;
-        registration::refuse_foreign(&image, id)?;
-        Ok(Joined { session, cluster_id, id, previous, feed, image })
-    }
-
-    /// `broker.id`, else the one the log directories belong to, else a new one.
-    async fn broker_id(&self, session: &Session) -> Result<i32, BrokerError> {
-        if let Some(id) = self.config.broker_id {
-            return Ok(id);
-        }
-        for dir in &self.config.log_dirs {
-            let stored = storage::meta_properties::read(self.disk, dir).map_err(storage_error)?;
-            if let Some(id) = stored.and_then(|stored| stored.broker_id) {
-                return Ok(id);
-            }
-        }
-        registration::generate_broker_id(session, self.config.reserved_broker_max_id).await
-    }
-
-    fn noted_sessions(&self, dir: &Path) -> Vec<i64> {
-        // No lock file, no earlier run.
-        let text = self.disk.read(&dir.join(".lock"), LOCK_FILE_BYTES_MAX).unwrap_or_default();
-        registration::noted_sessions(&String::from_utf8_lossy(&text)).collect()
     }
 
     fn accept(&self, state: &Arc<BrokerState>, listeners: Vec<BoundListener>) -> Acceptors {
@@ -390,26 +323,25 @@ fn warn_of_open_listeners(listeners: &[BoundListener]) {
     }
 }
 
-fn note_sessions(logs: &LogManager, sessions: &[i64]) {
-    if let Err(problem) = logs.write_lock_notes(&registration::session_notes(sessions)) {
-        warn!(error = %problem, "cannot note the ZooKeeper session; a quick restart may have to wait for its expiry");
+/// Fewer open files than this are too few for a broker that is used: connections, and a handle or two for each log that is.
+const OPEN_FILES_MIN: u64 = 4096;
+/// Files of a log that may be open at a time: segment, offset index, time index.
+const FILES_PER_LOG: u64 = 3;
+
+/// Running out of files closes connections and takes logs offline; it is better told before.
+fn warn_of_few_files(log_dirs: &[std::path::PathBuf]) {
+    let Some(limit) = runtime::machine::raise_open_files_limit() else { return };
+    let disk = Disk::real();
+    let logs: usize = log_dirs.iter().map(|dir| disk.read_dir(dir).map_or(0, |names| names.len())).sum();
+    let needed = OPEN_FILES_MIN.max(FILES_PER_LOG * logs as u64 + OPEN_FILES_MIN / 4);
+    if limit < needed {
+        warn!("only {limit} files may be open, and this broker may need {needed}: ulimit -n {needed}");
     }
 }
 
-fn storage_error(problem: StorageError) -> BrokerError {
-    match problem {
-        StorageError::Locked { dir, holder } => {
-            BrokerError::DirectoryLocked { directory: dir.display().to_string(), holder }
-        }
-        StorageError::BrokerIdMismatch { dir, stored, configured } => BrokerError::BrokerIdMismatch {
-            configured,
-            stored,
-            path: dir.join("meta.properties").display().to_string(),
-        },
-        StorageError::ClusterIdMismatch { path, expected, stored } => {
-            BrokerError::ClusterIdMismatch { found: expected, stored, path: path.display().to_string() }
-        }
-        other => BrokerError::Storage(other.to_string()),
+fn note_sessions(logs: &LogManager, sessions: &[i64]) {
+    if let Err(problem) = logs.write_lock_notes(&registration::session_notes(sessions)) {
+        warn!(error = %problem, "cannot note the ZooKeeper session; a quick restart may have to wait for its expiry");
     }
 }
 

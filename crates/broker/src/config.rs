@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runtime::Disk;
+use runtime::machine::without_number;
 use storage::CleanerConfig;
 
 pub use listeners::{Listener, Listeners};
@@ -166,10 +167,11 @@ impl BrokerConfig {
     {
         let text = Disk::real().read_text(path, settings::FILE_BYTES_MAX).map_err(|error| BrokerError::Config {
             what: format!("cannot read the configuration file {}", path.display()),
-            cause: error.to_string(),
-            help: Some("name a server.properties file, such as config/server.properties".to_owned()),
+            cause: without_number(&error.to_string()).to_owned(),
+            origin: None,
+            advice: Some("bin/kafka-server-start.sh config/server.properties".to_owned()),
         })?;
-        BrokerConfig::from_settings(Settings::parse(path, &text)?, overrides)
+        BrokerConfig::from_settings(Settings::parse(path, &text)?, overrides, Some(path))
     }
 
     /// Makes a configuration of overrides alone.
@@ -182,10 +184,14 @@ impl BrokerConfig {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        BrokerConfig::from_settings(Settings::default(), overrides)
+        BrokerConfig::from_settings(Settings::default(), overrides, None)
     }
 
-    fn from_settings<I, K, V>(mut settings: Settings, overrides: I) -> Result<BrokerConfig, BrokerError>
+    fn from_settings<I, K, V>(
+        mut settings: Settings,
+        overrides: I,
+        file: Option<&Path>,
+    ) -> Result<BrokerConfig, BrokerError>
     where
         I: IntoIterator<Item = (K, V)>,
         K: AsRef<str>,
@@ -200,7 +206,8 @@ impl BrokerConfig {
             return Err(BrokerError::Config {
                 what: "Missing required configuration `zookeeper.connect` which has no default value.".to_owned(),
                 cause: "the broker keeps its metadata in ZooKeeper".to_owned(),
-                help: Some("add zookeeper.connect=localhost:2181 to server.properties".to_owned()),
+                origin: None,
+                advice: file.map(|file| format!("echo zookeeper.connect=localhost:2181 >> {}", file.display())),
             });
         }
         let listeners = Listeners::from_settings(&settings)?;
@@ -215,11 +222,9 @@ impl BrokerConfig {
             return Err(BrokerError::Config {
                 what: "broker.id must be greater than or equal to 0 and not greater than reserved.broker.max.id"
                     .to_owned(),
-                cause: format!(
-                    "broker.id is {id}, set by {}, and reserved.broker.max.id is {reserved}",
-                    settings.origin("broker.id")
-                ),
-                help: Some("set broker.id between 0 and 1000".to_owned()),
+                cause: format!("broker.id is {id}, and reserved.broker.max.id is {reserved}"),
+                origin: Some(settings.origin("broker.id")),
+                advice: Some(format!("broker.id: from 0 to {reserved}")),
             });
         }
         let session_timeout = millis(settings.long("zookeeper.session.timeout.ms"));
@@ -282,8 +287,9 @@ impl NetworkConfig {
                 what: format!(
                     "Invalid value {pair} for configuration max.connections.per.ip.overrides: expected host:count"
                 ),
-                cause: settings.origin("max.connections.per.ip.overrides"),
-                help: None,
+                cause: String::new(),
+                origin: Some(settings.origin("max.connections.per.ip.overrides")),
+                advice: None,
             })?);
         }
         let queued_bytes = settings.long("queued.max.request.bytes");
@@ -353,8 +359,9 @@ fn log_dirs(settings: &Settings) -> Result<Vec<PathBuf>, BrokerError> {
     if dirs.is_empty() || dirs.len() != count {
         return Err(BrokerError::Config {
             what: format!("{key} must name one or more directories, none of them twice"),
-            cause: settings.origin(key),
-            help: Some("set log.dirs=data/kafka-logs".to_owned()),
+            cause: String::new(),
+            origin: Some(settings.origin(key)),
+            advice: Some("such as log.dirs=data/kafka-logs".to_owned()),
         });
     }
     Ok(dirs)
@@ -407,7 +414,7 @@ mod tests {
     fn the_cleaner_runs_unless_it_is_switched_off_which_is_told() {
         fn check(file: &str, expected: Option<CleanerConfig>, warnings: &[&str]) {
             let settings = Settings::parse(Path::new("server.properties"), file.as_bytes()).unwrap();
-            let config = BrokerConfig::from_settings(settings, [("zookeeper.connect", "localhost:2181")]).unwrap();
+            let config = BrokerConfig::from_settings(settings, [("zookeeper.connect", "localhost:2181")], None).unwrap();
             assert_eq!(config.settings.warnings(), warnings, "{file}");
             assert_eq!(config.cleaner, expected, "{file}");
         }
@@ -426,7 +433,7 @@ mod tests {
             "log.cleaner.enable=false\n",
             None,
             &[
-                "log.cleaner.enable=false (server.properties, line 1): nothing is compacted, __consumer_offsets keeps every commit for ever",
+                "log.cleaner.enable=false (set in server.properties:1): nothing is compacted, __consumer_offsets keeps every commit for ever",
             ],
         );
     }

@@ -314,7 +314,7 @@ impl Control {
         session.connected(self.config.zookeeper_session_timeout).await.map_err(|error| error.to_string())?;
         (self.note_session)(session.session_id());
         let registration = registration::describe(&self.config, &self.advertised, self.clock);
-        registration::register(&session, self.id, &registration, &[expired])
+        registration::register(&session, self.id, &registration, &[expired], self.clock)
             .await
             .map_err(|error| error.to_string())?;
         let mut feed = Feed::start(session.clone()).await.map_err(|error| error.to_string())?;

@@ -1,4 +1,6 @@
-//! Why a broker does not start, or stops: what happened, why, and the one thing to try.
+//! Why a broker does not start, or stops: what happened, why, and the one command to try.
+
+use crate::config::Origin;
 
 /// Why a broker does not start, or stops.
 ///
@@ -10,16 +12,20 @@ pub enum BrokerError {
     Config {
         /// The rule that is broken, in Kafka's words.
         what: String,
-        /// File and line, or what the system said.
+        /// What broke it, or what the system said.
         cause: String,
-        /// What the key is for.
-        help: Option<String>,
+        /// Where the setting was made, where it was made at all.
+        origin: Option<Origin>,
+        /// What the key is for, or what to do where no line of a file is to be changed.
+        advice: Option<String>,
     },
     /// A listener's port belongs to another program.
-    #[error("Socket server failed to bind to {address}: {source}.")]
+    #[error("Socket server failed to bind to {address}: {}.", said(source))]
     Bind {
         /// The address as configured.
         address: String,
+        /// Its port.
+        port: u16,
         /// What the kernel said.
         #[source]
         source: std::io::Error,
@@ -29,6 +35,10 @@ pub enum BrokerError {
     ZooKeeperUnreachable {
         /// `zookeeper.connect`.
         servers: String,
+        /// Where that was set.
+        origin: Origin,
+        /// What answers there instead, as a sentence.
+        instead: Option<String>,
         /// How long it was tried.
         timeout_ms: u128,
         /// What the last attempt met.
@@ -54,7 +64,7 @@ pub enum BrokerError {
     },
     /// The log directory was written by a broker of another id.
     #[error(
-        "Configured broker.id {configured} doesn't match stored broker.id {stored} in {path}. If you moved your data, make sure your configured broker.id matches. If you intend to create a new broker, you should remove all data in your data directories (log.dirs)."
+        "kafka.common.InconsistentBrokerIdException: Configured broker.id {configured} doesn't match stored broker.id {stored} in {path}. If you moved your data, make sure your configured broker.id matches. If you intend to create a new broker, you should remove all data in your data directories (log.dirs)."
     )]
     BrokerIdMismatch {
         /// `broker.id` of the configuration.
@@ -66,7 +76,7 @@ pub enum BrokerError {
     },
     /// The log directory belongs to another cluster.
     #[error(
-        "The Cluster ID {found} doesn't match stored clusterId {stored} in {path}. The broker is trying to join the wrong cluster. Configured zookeeper.connect may be wrong."
+        "kafka.common.InconsistentClusterIdException: The Cluster ID {found} doesn't match stored clusterId {stored} in {path}. The broker is trying to join the wrong cluster. Configured zookeeper.connect may be wrong."
     )]
     ClusterIdMismatch {
         /// Id of the cluster that `zookeeper.connect` leads to.
@@ -83,8 +93,10 @@ pub enum BrokerError {
     RegistrationConflict {
         /// `/brokers/ids/N`.
         path: String,
-        /// Host and port of the registered one.
+        /// Host and port of the registered one, and since when it is.
         holder: String,
+        /// A number no broker has.
+        free: i32,
     },
     /// A live broker of another make is registered in the same tree.
     #[error("broker {id} at {address} is not a Tidemill broker, and this one cannot share a cluster with it")]
@@ -93,6 +105,18 @@ pub enum BrokerError {
         id: i32,
         /// Its address.
         address: String,
+        /// `zookeeper.connect`, which led there.
+        servers: String,
+    },
+    /// A log directory cannot be made or written.
+    #[error("Failed to create or validate data directory {directory}")]
+    DirectoryUnusable {
+        /// The log directory, or what in it cannot be made.
+        directory: String,
+        /// What was tried, as a verb phrase.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A directory or file could not be used.
     #[error("cannot {action}: {source}")]
@@ -113,40 +137,77 @@ impl BrokerError {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
-            BrokerError::Config { cause, .. } | BrokerError::ZooKeeperUnreachable { cause, .. } => Some(cause.clone()),
-            BrokerError::DirectoryLocked { holder: Some(pid), .. } => Some(format!("process {pid} holds it")),
+            BrokerError::Config { cause, origin: None, .. } => Some(cause.clone()),
+            BrokerError::Config { cause, origin: Some(origin), .. } if cause.is_empty() => Some(format!("{origin}")),
+            BrokerError::Config { cause, origin: Some(origin), .. } => Some(format!("{cause} ({origin})")),
+            BrokerError::Bind { port, source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                Some(match runtime::machine::port_holder(*port) {
+                    Some(holder) => format!("{holder} holds the port"),
+                    None => "a program of another user holds the port".to_owned(),
+                })
+            }
+            BrokerError::ZooKeeperUnreachable { cause, instead, origin, .. } => {
+                let cause = instead.as_ref().unwrap_or(cause);
+                Some(format!("{cause}; zookeeper.connect is {origin}"))
+            }
+            BrokerError::DirectoryLocked { holder: Some(pid), .. } => {
+                Some(format!("{} holds it", runtime::machine::Process::of(*pid)))
+            }
             BrokerError::RegistrationConflict { holder, .. } => Some(format!("it is registered by {holder}")),
             BrokerError::ForeignBroker { .. } => Some(
                 "Tidemill's controller sends no LeaderAndIsr or UpdateMetadata, which Apache Kafka brokers wait for"
                     .to_owned(),
             ),
+            BrokerError::DirectoryUnusable { action, source, .. } => Some(format!("cannot {action}: {}", said(source))),
             _ => None,
         }
     }
 
-    /// The `help:` line: one thing to try.
+    /// The `help:` line: one command, and behind three blanks what else would do. `start` is the command that started this broker.
     #[must_use]
-    pub fn help(&self) -> Option<String> {
-        match self {
-            BrokerError::Config { help, .. } => help.clone(),
-            BrokerError::Bind { .. } => {
-                Some("stop the program that holds the port, or set another one in listeners".to_owned())
+    pub fn help(&self, start: &str) -> Option<String> {
+        Some(match self {
+            BrokerError::Config { origin: Some(Origin::File { path, line }), advice, .. } => {
+                let note = advice.as_ref().map(|advice| format!("   ({advice})")).unwrap_or_default();
+                format!("vi +{line} {path}{note}")
+            }
+            BrokerError::Config { advice, .. } => return advice.clone(),
+            BrokerError::Bind { port, source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                let other = format!("--override listeners=PLAINTEXT://localhost:{}", port.saturating_add(1));
+                match runtime::machine::port_holder(*port) {
+                    Some(holder) => format!("kill {}   (or another port: {other})", holder.pid),
+                    None => format!("{start} {other}"),
+                }
+            }
+            BrokerError::Bind { .. } => format!("{start} --override listeners=PLAINTEXT://localhost:9092"),
+            BrokerError::ZooKeeperUnreachable { instead: Some(_), origin: Origin::File { path, line }, .. } => {
+                format!("vi +{line} {path}   (zookeeper.connect takes a ZooKeeper's port, 2181 as a rule)")
             }
             BrokerError::ZooKeeperUnreachable { .. } => {
-                Some("start it first: bin/zookeeper-server-start.sh config/zookeeper.properties".to_owned())
+                "bin/zookeeper-server-start.sh config/zookeeper.properties".to_owned()
             }
-            BrokerError::DirectoryLocked { .. } => Some("stop that process, or set another log.dirs".to_owned()),
-            BrokerError::RegistrationConflict { .. } => {
-                Some("set another broker.id, or wait for the old session to expire and start again".to_owned())
+            BrokerError::DirectoryLocked { holder: Some(pid), .. } => {
+                format!("kill {pid}   (or another directory: --override log.dirs=data/kafka-logs-2)")
             }
-            BrokerError::ForeignBroker { .. } => Some(
-                "stop the other broker, or give this one a chroot of its own: zookeeper.connect=host:2181/tidemill"
-                    .to_owned(),
+            BrokerError::DirectoryLocked { holder: None, .. } | BrokerError::DirectoryUnusable { .. } => {
+                format!("{start} --override log.dirs=data/kafka-logs-2")
+            }
+            BrokerError::RegistrationConflict { free, .. } => format!(
+                "{start} --override broker.id={free}   (with log.dirs of its own; or stop the other one, or wait until its session expires)"
             ),
-            BrokerError::ClusterIdMismatch { .. } => {
-                Some("point zookeeper.connect at the cluster of this directory, or set another log.dirs".to_owned())
+            BrokerError::BrokerIdMismatch { stored, .. } => format!("{start} --override broker.id={stored}"),
+            BrokerError::ForeignBroker { servers, .. } => {
+                let servers = servers.split('/').next().unwrap_or_default();
+                format!("{start} --override zookeeper.connect={servers}/tidemill   (or stop the other broker)")
             }
-            _ => None,
-        }
+            BrokerError::ClusterIdMismatch { found, .. } => format!(
+                "{start} --override log.dirs=data/kafka-logs-{found}   (or let zookeeper.connect lead to this directory's cluster)"
+            ),
+            BrokerError::ZooKeeper { .. } | BrokerError::Io { .. } | BrokerError::Storage(_) => return None,
+        })
     }
+}
+
+fn said(error: &std::io::Error) -> String {
+    runtime::machine::without_number(&error.to_string()).to_owned()
 }

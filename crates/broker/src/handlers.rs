@@ -53,10 +53,12 @@ use protocol::api::{ApiKey, RequestHeader};
 use protocol::frame::decode_request_header;
 use protocol::messages::api_versions::ApiVersionsRequest;
 use protocol::messages::{Message, Request};
+use protocol::strangers::{self, Stranger};
 use protocol::wire::{Reader, Str, WireError};
 use tracing::warn;
 
 use crate::network::connection::PendingAnswer;
+use crate::network::frame::advice;
 use crate::network::{Answer, FileSlice, Response};
 use crate::state::BrokerState;
 
@@ -194,6 +196,10 @@ pub fn start(broker: &Arc<BrokerState>, session: &mut Session, frame: Bytes) -> 
         Err(error) => return refuse(broker, session, None, &error.to_string()),
     };
     let Some(api) = header.api() else { return refuse(broker, session, Some(&header), "unknown api key") };
+    if (header.api_key, header.api_version) == (0, 0) && strangers::is_zookeeper_session(&frame) {
+        let who = Stranger::ZooKeeperClient;
+        return refuse(broker, session, None, &format!("it looks like {who}; {}", advice(who)));
+    }
     let context = RequestContext {
         listener: session.listener,
         peer: session.peer,

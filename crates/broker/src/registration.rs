@@ -101,15 +101,43 @@ pub fn describe(config: &BrokerConfig, advertised: &[Endpoint], clock: Clock) ->
 ///
 /// # Errors
 /// [`BrokerError::ForeignBroker`].
-pub fn refuse_foreign(image: &Image, own_id: i32) -> Result<(), BrokerError> {
+pub fn refuse_foreign(image: &Image, own_id: i32, servers: &str) -> Result<(), BrokerError> {
     match image.brokers.values().find(|broker| !broker.is_tidemill && broker.id != own_id) {
         None => Ok(()),
         Some(foreign) => {
             let endpoint = foreign.endpoints.first();
             let address = endpoint.map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port)).unwrap_or_default();
-            Err(BrokerError::ForeignBroker { id: foreign.id, address })
+            Err(BrokerError::ForeignBroker { id: foreign.id, address, servers: servers.to_owned() })
         }
     }
+}
+
+/// Refuses a number that a live broker has. [`register`] refuses it as well; this comes before anything is written for it to a log directory, and
+/// before a partition of the other's is led here.
+///
+/// # Errors
+/// [`BrokerError::RegistrationConflict`], or the session's.
+pub async fn refuse_taken(session: &Session, id: i32, previous: &[i64], clock: Clock) -> Result<(), BrokerError> {
+    let path = paths::broker_id(BrokerId(id));
+    match session.try_get_data(&path).await.map_err(failed("look for a broker of this number"))? {
+        Some((data, stat)) if !previous.contains(&stat.ephemeral_owner) => {
+            Err(conflict(session, path, &data, clock).await)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Who holds the registration, since when, and which number is free.
+async fn conflict(session: &Session, path: String, data: &[u8], clock: Clock) -> BrokerError {
+    let held = BrokerRegistration::parse(&path, data).ok();
+    let holder = held.and_then(|held| {
+        let endpoint = held.endpoints.into_iter().next()?;
+        let age_s = clock.now_ms().saturating_sub(held.timestamp_ms).max(0) / 1000;
+        Some(format!("{}:{}, for {age_s} s", endpoint.host, endpoint.port))
+    });
+    let taken = session.get_children(paths::BROKER_IDS).await.unwrap_or_default();
+    let free = (0..=i32::MAX).find(|id| !taken.contains(&id.to_string())).unwrap_or_default();
+    BrokerError::RegistrationConflict { path, holder: holder.unwrap_or_else(|| "another session".to_owned()), free }
 }
 
 /// Registers the broker. A registration that one of the earlier sessions of this very broker (`previous`) has left is replaced; any other is a conflict.
@@ -121,6 +149,7 @@ pub async fn register(
     id: i32,
     registration: &BrokerRegistration,
     previous: &[i64],
+    clock: Clock,
 ) -> Result<(), BrokerError> {
     let path = paths::broker_id(BrokerId(id));
     let action = "register this broker";
@@ -141,11 +170,7 @@ pub async fn register(
             return Ok(());
         }
         if !previous.contains(&stat.ephemeral_owner) {
-            let holder =
-                BrokerRegistration::parse(&path, &data).ok().and_then(|held| held.endpoints.into_iter().next());
-            let holder =
-                holder.map_or_else(|| "another session".to_owned(), |held| format!("{}:{}", held.host, held.port));
-            return Err(BrokerError::RegistrationConflict { path, holder });
+            return Err(conflict(session, path, &data, clock).await);
         }
         delete_left_over(session, &path, stat.version).await.map_err(failed(action))?;
     }

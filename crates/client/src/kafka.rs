@@ -38,6 +38,6 @@ pub use config::{
 };
 pub use connection::Connection;
 pub use consumer::{Consumer, FetchedBlock, GroupConsumer, OffsetSpec, RangeReader};
-pub use error::{ClientError, Result};
+pub use error::{ClientError, EXAMPLE_SERVERS, Result};
 pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};
 pub use versions::{ApiVersions, OldBroker};

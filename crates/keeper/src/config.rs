@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use java_properties::{LineContent, PropertiesIter};
+use protocol::spelling;
 use protocol::zookeeper::MAX_FRAME_BYTES;
 use runtime::Disk;
+use runtime::machine::without_number;
 
 use crate::error::KeeperError;
 
@@ -89,14 +91,17 @@ impl KeeperConfig {
     /// Reads a properties file as ZooKeeper reads it. Unknown keys warn once each; a value that breaks its rule is an error naming file and line.
     /// As in ZooKeeper, all addresses of the machine are served unless `clientPortAddress` says otherwise.
     pub fn from_properties(file: &Path) -> Result<KeeperConfig, KeeperError> {
-        let unreadable = |reason: String| KeeperError::ConfigUnreadable { file: file.to_owned(), reason };
-        let text = Disk::real().read_text(file, FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string()))?;
+        let unreadable = |line: Option<usize>, error: String| {
+            let reason = without_number(&error).split(" (line_number").next().unwrap_or_default().to_owned();
+            KeeperError::ConfigUnreadable { file: file.to_owned(), line, reason }
+        };
+        let text = Disk::real().read_text(file, FILE_BYTES_MAX).map_err(|error| unreadable(None, error.to_string()))?;
         let mut config = KeeperConfig::new(PathBuf::new());
         config.address.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let mut warned = BTreeSet::new();
         let mut timeout_line = 0;
         for line in PropertiesIter::new(text.as_slice()) {
-            let line = line.map_err(|error| unreadable(error.to_string()))?;
+            let line = line.map_err(|error| unreadable(error.line_number(), error.to_string()))?;
             let number = line.line_number();
             let LineContent::KVPair(key, value) = line.consume_content() else { continue };
             match config.set(&key, value.trim()) {
@@ -110,7 +115,9 @@ impl KeeperConfig {
                 }
                 Err(Refusal::Unknown) => {
                     if warned.insert(key.clone()) {
-                        tracing::warn!("{}:{number}: unknown key {key} is ignored", file.display());
+                        let meant = spelling::nearest(&key, KEYS.iter().chain(&ACCEPTED).copied());
+                        let meant = meant.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                        tracing::warn!("{}:{number}: unknown key {key} is ignored{meant}", file.display());
                     }
                 }
             }
@@ -189,6 +196,29 @@ impl KeeperConfig {
         Ok(())
     }
 }
+
+/// The keys with a meaning here, for guesses at misspelt ones; [`KeeperConfig::set`] is what takes them.
+const KEYS: [&str; 19] = [
+    "dataDir",
+    "dataLogDir",
+    "clientPort",
+    "clientPortAddress",
+    "tickTime",
+    "minSessionTimeout",
+    "maxSessionTimeout",
+    "maxClientCnxns",
+    "maxCnxns",
+    "globalOutstandingLimit",
+    "jute.maxbuffer",
+    "snapCount",
+    "snapSizeLimitInKb",
+    "autopurge.snapRetainCount",
+    "znode.container.checkIntervalMs",
+    "forceSync",
+    "skipACL",
+    "DigestAuthenticationProvider.superDigest",
+    "4lw.commands.whitelist",
+];
 
 /// Keys of ZooKeeper without a meaning here: the log makes its own choices, there is no ensemble, the admin server's commands are not served.
 const ACCEPTED: [&str; 17] = [

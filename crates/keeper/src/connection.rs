@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use protocol::strangers::{self, Stranger};
 use protocol::zookeeper::{ConnectRequest, Record, frame_length};
 use runtime::net::{ReadHalf, Stream, WriteHalf};
 use runtime::{Clock, spawn};
@@ -76,7 +77,13 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, id: ConnectionId, sh
         _ = &mut writing => End::Closed,
         end = input.read() => match end {
             Ok(end) => end,
-            Err(error) => {
+            Err(Refused::Stranger { length, who }) => {
+                tracing::warn!(
+                    "closing the connection of {peer}: Len error {length}: it looks like {who}; this port speaks the ZooKeeper protocol"
+                );
+                End::Closed
+            }
+            Err(Refused::Io(error)) => {
                 tracing::debug!("{peer}: {error}");
                 End::Closed
             }
@@ -92,6 +99,20 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, id: ConnectionId, sh
     let _ = tokio::time::timeout(LINGER_TIME_MAX, input.discard()).await;
 }
 
+/// Why a client is not served any longer.
+enum Refused {
+    /// It speaks something else, as its first bytes show; `length` is what they are as the length of a frame.
+    Stranger { length: i32, who: Stranger },
+    /// It broke the protocol, or the socket failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Refused {
+        Refused::Io(error)
+    }
+}
+
 struct Input {
     reader: ReadHalf,
     buffer: BytesMut,
@@ -101,10 +122,10 @@ struct Input {
 }
 
 impl Input {
-    async fn read(&mut self) -> io::Result<End> {
+    async fn read(&mut self) -> Result<End, Refused> {
         let first = tokio::time::timeout(HANDSHAKE_TIME_MAX, self.first_frame());
         let Ok(first) = first.await else {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake").into());
         };
         let connection = self.id;
         let command = match first? {
@@ -114,9 +135,13 @@ impl Input {
                 self.discard().await;
                 return Ok(End::Closed);
             }
-            First::Frame(frame) => match ConnectRequest::from_body(frame) {
+            First::Frame(frame) => match ConnectRequest::from_body(frame.clone()) {
                 Ok(request) => Command::Connect { connection, request },
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                Err(_) if strangers::is_kafka_request(&frame) => {
+                    let length = i32::try_from(frame.len()).unwrap_or(i32::MAX);
+                    return Err(Refused::Stranger { length, who: Stranger::KafkaClient });
+                }
+                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error).into()),
             },
         };
         if self.shared.commands.send((command, None)).await.is_err() {
@@ -135,12 +160,16 @@ impl Input {
         }
     }
 
-    async fn first_frame(&mut self) -> io::Result<First> {
+    async fn first_frame(&mut self) -> Result<First, Refused> {
         self.fill(4).await?;
-        match FourLetterWord::parse([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]) {
-            Some(word) => Ok(First::Word(word)),
-            None => Ok(First::Frame(self.frame().await?.0)),
+        let head = [self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]];
+        if let Some(word) = FourLetterWord::parse(head) {
+            return Ok(First::Word(word));
         }
+        if let Some(who) = strangers::by_first_bytes(&head) {
+            return Err(Refused::Stranger { length: i32::from_be_bytes(head), who });
+        }
+        Ok(First::Frame(self.frame().await?.0))
     }
 
     async fn frame(&mut self) -> io::Result<(Bytes, Option<OwnedSemaphorePermit>)> {

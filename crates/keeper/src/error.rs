@@ -2,14 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use runtime::machine::{Process, port_holder, without_number};
 
 /// Everything that ends a keeper. What a client does wrong is never here: it gets an error code of ZooKeeper's protocol.
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
     /// The properties file cannot be read.
     #[error("cannot read {}", file.display())]
-    ConfigUnreadable { file: PathBuf, reason: String },
+    ConfigUnreadable { file: PathBuf, line: Option<usize>, reason: String },
     /// A line of the properties file has a value that breaks its rule.
     #[error("{}:{line}: {key}={value} is not valid", file.display())]
     ConfigValue { file: PathBuf, line: usize, key: String, value: String, rule: String },
@@ -20,7 +22,7 @@ pub enum KeeperError {
     #[error("{}:{line}: {key} makes this a server of an ensemble", file.display())]
     Ensemble { file: PathBuf, line: usize, key: String },
     /// The address is taken.
-    #[error("Address already in use: {address}")]
+    #[error("cannot listen on {address}: Address already in use")]
     AddressInUse { address: SocketAddr },
     /// The address cannot be bound for another reason.
     #[error("cannot listen on {address}")]
@@ -63,8 +65,11 @@ impl KeeperError {
             KeeperError::Ensemble { .. } => {
                 Some("this keeper is a single server; an ensemble is a real Apache ZooKeeper".to_owned())
             }
-            KeeperError::AddressInUse { .. } => Some("another program listens there".to_owned()),
-            KeeperError::Locked { holder: Some(pid), .. } => Some(format!("process {pid} holds its lock")),
+            KeeperError::AddressInUse { address } => Some(match port_holder(address.port()) {
+                Some(holder) => format!("{holder} holds the port"),
+                None => "a program of another user holds the port".to_owned(),
+            }),
+            KeeperError::Locked { holder: Some(pid), .. } => Some(format!("{} holds its lock", Process::of(*pid))),
             KeeperError::Locked { holder: None, .. } => Some("another keeper holds its lock".to_owned()),
             KeeperError::ForeignData { .. } => {
                 Some("this keeper has a log format of its own and would neither read nor overwrite it".to_owned())
@@ -76,49 +81,65 @@ impl KeeperError {
                 Some("without it, transactions that were acknowledged would be lost".to_owned())
             }
             KeeperError::Bind { source, .. } | KeeperError::Io { source, .. } | KeeperError::Start { source, .. } => {
-                Some(source.to_string())
+                Some(without_number(&source.to_string()).to_owned())
             }
             KeeperError::Panicked => None,
         }
     }
 
-    /// What to do next.
+    /// What to do next: one command, and behind three blanks what else would do.
     pub fn help(&self) -> Option<String> {
-        match self {
-            KeeperError::ConfigUnreadable { .. } => Some("name a zookeeper.properties file that exists".to_owned()),
-            KeeperError::ConfigValue { file, line, .. } => Some(format!("change line {line} of {}", file.display())),
-            KeeperError::ConfigMissing { file, key } => Some(format!("add {key}=... to {}", file.display())),
-            KeeperError::Ensemble { .. } => Some(
-                "remove the server.N lines, or run Apache ZooKeeper and give its addresses as zookeeper.connect"
-                    .to_owned(),
+        Some(match self {
+            KeeperError::ConfigUnreadable { file, line: Some(line), .. } => format!("vi +{line} {}", file.display()),
+            KeeperError::ConfigUnreadable { line: None, .. } => {
+                "bin/zookeeper-server-start.sh config/zookeeper.properties".to_owned()
+            }
+            KeeperError::ConfigValue { file, line, .. } => format!("vi +{line} {}", file.display()),
+            KeeperError::ConfigMissing { file, key } => format!("echo {key}=data/keeper >> {}", file.display()),
+            KeeperError::Ensemble { file, line, .. } => format!(
+                "vi +{line} {}   (remove the server.N lines, or run Apache ZooKeeper and give its addresses as zookeeper.connect)",
+                file.display()
             ),
             KeeperError::AddressInUse { address } => {
-                Some(format!("see who it is with: ss -ltnp 'sport = :{}'; or set another clientPort", address.port()))
+                let other = format!("or another port: clientPort={}", address.port().saturating_add(1));
+                match port_holder(address.port()) {
+                    Some(holder) => format!("kill {}   ({other})", holder.pid),
+                    None => format!("ss -ltnp 'sport = :{}'   ({other})", address.port()),
+                }
             }
-            KeeperError::Bind { .. } => Some("check clientPort and clientPortAddress".to_owned()),
-            KeeperError::Locked { holder: Some(pid), .. } => {
-                Some(format!("stop it first: kill {pid}; or set another dataDir"))
+            KeeperError::Bind { address, .. } => {
+                format!("hostname -I   (clientPortAddress={} must be an address of this machine)", address.ip())
             }
-            KeeperError::Locked { holder: None, .. } => Some("stop it first, or set another dataDir".to_owned()),
-            KeeperError::ForeignData { .. } => Some("set dataDir to an empty directory".to_owned()),
-            KeeperError::LogDamaged { file, .. } => Some(format!(
+            KeeperError::Locked { holder: Some(pid), .. } => format!("kill {pid}   (or another dataDir)"),
+            KeeperError::Locked { holder: None, .. } => "stop it first, or set another dataDir".to_owned(),
+            KeeperError::ForeignData { .. } => {
+                "bin/zookeeper-server-start.sh config/zookeeper.properties   (any other dataDir than this one)".to_owned()
+            }
+            KeeperError::LogDamaged { file, .. } => format!(
                 "restore {} from a copy; do not delete it, it is the only record of those transactions",
                 file.display()
-            )),
-            KeeperError::SnapshotDamaged { dir, .. } => Some(format!("restore {} from a copy", dir.display())),
-            KeeperError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free space on that file system and start again".to_owned())
+            ),
+            KeeperError::SnapshotDamaged { dir, .. } => format!("restore {} from a copy", dir.display()),
+            KeeperError::Io { path, source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                format!("df -h {}   (free space there and start again)", place(path).display())
             }
-            KeeperError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("give this user the right to write there, or set another dataDir".to_owned())
+            KeeperError::Io { path, source, .. } if is_no_place(source.kind()) => {
+                format!("ls -ld {}   (this user must be able to write there; or set another dataDir)", place(path).display())
             }
-            KeeperError::Io { .. } => {
-                Some("check the disk, then start again: what was acknowledged is in the log".to_owned())
-            }
-            KeeperError::Start { .. } => {
-                Some("raise the limits of processes and open files (ulimit -u, ulimit -n)".to_owned())
-            }
-            KeeperError::Panicked => Some("please report it with what stands above on stderr".to_owned()),
-        }
+            KeeperError::Io { .. } => "check the disk, then start again: what was acknowledged is in the log".to_owned(),
+            KeeperError::Start { .. } => "ulimit -a   (raise processes, -u, and open files, -n)".to_owned(),
+            KeeperError::Panicked => "please report it with what stands above on stderr".to_owned(),
+        })
     }
+}
+
+/// Whether the directory is simply not one that this process can keep its data in.
+fn is_no_place(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    matches!(kind, PermissionDenied | ReadOnlyFilesystem | NotADirectory)
+}
+
+/// The nearest folder above that is there: the one somebody would look at.
+fn place(path: &Path) -> &Path {
+    path.ancestors().find(|folder| !folder.as_os_str().is_empty() && folder.exists()).unwrap_or(Path::new("."))
 }

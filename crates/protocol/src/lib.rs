@@ -11,12 +11,16 @@
 //! - [`error`]: Kafka's error codes
 //! - [`records`]: record batches and the older message sets
 //! - [`zookeeper`]: jute records of the ZooKeeper protocol
+//! - [`strangers`]: what bytes look like that are neither
+//! - [`spelling`]: what a misspelt name may have meant
 
 pub mod api;
 pub mod error;
 pub mod frame;
 pub mod messages;
 pub mod records;
+pub mod spelling;
+pub mod strangers;
 pub mod types;
 pub mod wire;
 pub mod zookeeper;

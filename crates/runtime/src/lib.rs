@@ -12,6 +12,7 @@
 //! - [`disk`]: files and directories; every change that must last names its sync
 //! - [`sim_disk`]: a disk in memory that loses power, runs full and fails as told, for tests
 //! - [`net`]: listeners and streams, `sendfile` included
+//! - [`machine`]: who holds a port, how many files may be open
 //! - [`spawn`]: tasks, threads and the pool for calls that block
 //! - [`usage`]: what this process uses of the machine
 //!
@@ -22,6 +23,7 @@
 pub mod clock;
 pub mod disk;
 pub mod durations;
+pub mod machine;
 pub mod net;
 pub mod random;
 pub mod sim_disk;

@@ -6,7 +6,8 @@ use protocol::types::BrokerId;
 use storage::{Cleaner, LogManager, LogManagerConfig, RecoveryReport};
 use tracing::{error, info};
 
-use super::{Start, storage_error};
+use super::Start;
+use super::join::storage_error;
 use crate::error::BrokerError;
 use crate::metadata::Image;
 use crate::monitor::Phase;

@@ -4,6 +4,8 @@
 
 mod accepted;
 
+use protocol::spelling;
+
 use super::key::{Key, Kind, Rule, key};
 
 pub use accepted::{ACCEPTED, ACCEPTED_PREFIXES};
@@ -635,39 +637,7 @@ pub fn is_accepted(name: &str) -> bool {
 /// The known name nearest to a misspelt one, if one is near enough to be meant.
 #[must_use]
 pub fn nearest(name: &str) -> Option<&'static str> {
-    let names = KEYS.iter().map(|key| key.name).chain(ACCEPTED.iter().copied());
-    nearest_of(name, names)
-}
-
-/// The nearest of `names`, within a third of the length, and at most six edits away.
-pub(super) fn nearest_of(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    const EDITS_MAX: usize = 6;
-    const LENGTH_MAX: usize = 128;
-    if name.len() > LENGTH_MAX {
-        return None;
-    }
-    let allowed = (name.len() / 3).min(EDITS_MAX);
-    names
-        .map(|known| (edit_distance(name, known), known))
-        .filter(|(edits, _)| *edits <= allowed)
-        .min()
-        .map(|(_, known)| known)
-}
-
-/// Levenshtein's distance between two short texts.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<u8> = right.bytes().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[right.len()]
+    spelling::nearest(name, KEYS.iter().map(|key| key.name).chain(ACCEPTED.iter().copied()))
 }
 
 #[cfg(test)]

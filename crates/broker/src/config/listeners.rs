@@ -201,8 +201,9 @@ fn parse_one(text: &str, protocols: &[(String, String)]) -> Result<Listener, Str
 fn invalid(settings: &Settings, key: &str, what: &str) -> BrokerError {
     BrokerError::Config {
         what: what.to_owned(),
-        cause: format!("{key} as set by {}", settings.origin(key)),
-        help: super::broker_keys::find(key).map(|found| format!("{key}: {}", found.doc)),
+        cause: String::new(),
+        origin: Some(settings.origin(key)),
+        advice: super::broker_keys::find(key).map(|found| format!("{key}: {}", found.doc)),
     }
 }
 

@@ -25,13 +25,16 @@ pub enum Origin {
     },
     /// With `--override`, or by the program that starts the broker.
     Override,
+    /// Nowhere.
+    Default,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::File { path, line } => write!(f, "{path}, line {line}"),
-            Origin::Override => f.write_str("an override on the command line"),
+            Origin::File { path, line } => write!(f, "set in {path}:{line}"),
+            Origin::Override => f.write_str("set by an override on the command line"),
+            Origin::Default => f.write_str("the default"),
         }
     }
 }
@@ -54,8 +57,9 @@ impl Settings {
         for line in PropertiesIter::new(text) {
             let line = line.map_err(|error| BrokerError::Config {
                 what: format!("cannot read {path_text} as a properties file"),
-                cause: error.to_string(),
-                help: None,
+                cause: error.to_string().split(" (line_number").next().unwrap_or_default().to_owned(),
+                origin: error.line_number().map(|line| Origin::File { path: path_text.clone(), line }),
+                advice: None,
             })?;
             if let LineContent::KVPair(key, value) = line.content() {
                 let origin = Origin::File { path: path_text.clone(), line: line.line_number() };
@@ -76,8 +80,9 @@ impl Settings {
             Some(key) if value.is_empty() && key.default.is_none() => {}
             Some(key) => key.check(value).map_err(|what| BrokerError::Config {
                 what,
-                cause: origin.to_string(),
-                help: Some(format!("{name}: {}", key.doc)),
+                cause: String::new(),
+                origin: Some(origin.clone()),
+                advice: Some(format!("{name}: {}", key.doc)),
             })?,
             None if broker_keys::is_accepted(name) => {}
             None => self.warn_unknown(name, &origin),
@@ -121,10 +126,10 @@ impl Settings {
         self.values.iter().map(|(name, (value, _))| (name.as_str(), value.as_str()))
     }
 
-    /// Where a key was set, in words.
+    /// Where a key was set.
     #[must_use]
-    pub fn origin(&self, name: &str) -> String {
-        self.values.get(name).map_or_else(|| "the default".to_owned(), |(_, origin)| origin.to_string())
+    pub fn origin(&self, name: &str) -> Origin {
+        self.values.get(name).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
     /// What was set, or the default.
@@ -181,8 +186,16 @@ mod tests {
     fn a_bad_value_names_file_line_and_rule() {
         let error = parse("broker.id=0\n# partitions\nnum.partitions=none\n").unwrap_err();
         assert_eq!(error.to_string(), "Invalid value none for configuration num.partitions: Not a number of type INT");
-        assert_eq!(error.cause().as_deref(), Some("server.properties, line 3"));
-        assert!(error.help().unwrap().starts_with("num.partitions: "));
+        assert_eq!(error.cause().as_deref(), Some("set in server.properties:3"));
+        let help = error.help("bin/kafka-server-start.sh server.properties").unwrap();
+        assert!(help.starts_with("vi +3 server.properties   (num.partitions: "), "{help}");
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_named() {
+        let error = parse("broker.id=0\nlog.dirs=\\u00zz\n").unwrap_err();
+        assert_eq!(error.to_string(), "cannot read server.properties as a properties file");
+        assert!(error.cause().unwrap().ends_with("(set in server.properties:2)"), "{:?}", error.cause());
     }
 
     #[test]
@@ -191,7 +204,7 @@ mod tests {
         assert_eq!(
             settings.warnings(),
             [
-                "unknown configuration num.partition (server.properties, line 1) has no effect; did you mean num.partitions?"
+                "unknown configuration num.partition (set in server.properties:1) has no effect; did you mean num.partitions?"
             ]
         );
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use protocol::spelling;
+
 use super::broker_keys::{self, CLEANUP_POLICIES, COMPRESSION_TYPES, TIMESTAMP_TYPES};
 use super::key::{Key, Kind, Rule, key, parse_boolean, split_list};
 use super::settings::Settings;
@@ -308,7 +310,7 @@ pub struct InvalidTopicConfig(pub String);
 pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidTopicConfig> {
     for (name, value) in overrides {
         let Some(topic) = find(name) else {
-            let meant = broker_keys::nearest_of(name, TOPIC_KEYS.iter().map(|topic| topic.key.name));
+            let meant = spelling::nearest(name, TOPIC_KEYS.iter().map(|topic| topic.key.name));
             let meant = meant.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
             return Err(InvalidTopicConfig(format!("Unknown topic config name: {name}{meant}")));
         };

@@ -89,7 +89,11 @@ impl ConnectionCounts {
 pub async fn bind(listeners: &[config::Listener]) -> Result<Vec<BoundListener>, BrokerError> {
     let mut bound = Vec::new();
     for listener in listeners {
-        let failed = |source| BrokerError::Bind { address: format!("{}:{}", listener.host, listener.port), source };
+        let failed = |source| BrokerError::Bind {
+            address: format!("{}:{}", listener.host, listener.port),
+            port: listener.port,
+            source,
+        };
         let address = resolve(&listener.host, listener.port).await.map_err(failed)?;
         let socket = match Listener::bind(address) {
             // A machine without IPv6 still serves every interface it has.

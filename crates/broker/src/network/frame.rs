@@ -1,6 +1,7 @@
 //! Cutting frames out of the bytes of a connection, and saying what bytes look like that are no frames.
 
 use bytes::{Buf, Bytes, BytesMut};
+use protocol::strangers::{self, Stranger};
 
 /// Bytes of the size before each frame.
 pub const SIZE_BYTES: usize = 4;
@@ -12,15 +13,25 @@ const REQUEST_BYTES_MIN: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The size is over `socket.request.max.bytes`, negative, or too small for a header.
-    #[error("Invalid receive (size = {size}, between {REQUEST_BYTES_MIN} and {limit} allowed){}", looks_like.map(|what| format!(": it looks like {what}")).unwrap_or_default())]
+    #[error("Invalid receive (size = {size}, between {REQUEST_BYTES_MIN} and {limit} allowed){}", looks_like.map(|who| format!(": it looks like {who}; {}", advice(who))).unwrap_or_default())]
     Size {
         /// The size as it stood on the wire.
         size: i32,
         /// `socket.request.max.bytes`.
         limit: usize,
         /// What the first bytes look like instead.
-        looks_like: Option<&'static str>,
+        looks_like: Option<Stranger>,
     },
+}
+
+/// What the stranger should know.
+#[must_use]
+pub fn advice(stranger: Stranger) -> &'static str {
+    match stranger {
+        Stranger::Tls => "this listener is PLAINTEXT, so set security.protocol=PLAINTEXT in the client",
+        Stranger::FourLetterWord | Stranger::ZooKeeperClient => "this is the broker's port, ZooKeeper has another",
+        _ => "this port speaks the Kafka protocol",
+    }
 }
 
 /// Size of the frame at the head of `buffer`, without its four size bytes; none while even these are not all there.
@@ -29,7 +40,7 @@ pub fn size(buffer: &BytesMut, limit: usize) -> Result<Option<usize>, FrameError
     let size = i32::from_be_bytes(*head);
     match usize::try_from(size) {
         Ok(bytes) if (REQUEST_BYTES_MIN..=limit).contains(&bytes) => Ok(Some(bytes)),
-        _ => Err(FrameError::Size { size, limit, looks_like: looks_like(head) }),
+        _ => Err(FrameError::Size { size, limit, looks_like: strangers::by_first_bytes(head) }),
     }
 }
 
@@ -43,23 +54,6 @@ pub fn take(buffer: &mut BytesMut, size: usize) -> Option<Bytes> {
         if buffer.len() == SIZE_BYTES + size { std::mem::take(buffer) } else { buffer.split_to(SIZE_BYTES + size) };
     whole.advance(SIZE_BYTES);
     Some(whole.freeze())
-}
-
-fn looks_like(head: &[u8; SIZE_BYTES]) -> Option<&'static str> {
-    match head {
-        b"GET " | b"POST" | b"HEAD" | b"PUT " | b"DELE" | b"OPTI" | b"PATC" | b"CONN" => {
-            Some("an HTTP request; this port speaks the Kafka protocol")
-        }
-        b"PRI " => Some("an HTTP/2 connection; this port speaks the Kafka protocol"),
-        [0x16, 0x03, ..] => {
-            Some("a TLS handshake; this listener is PLAINTEXT, so set security.protocol=PLAINTEXT in the client")
-        }
-        b"ruok" | b"srvr" | b"stat" | b"mntr" | b"conf" | b"cons" | b"isro" => {
-            Some("a ZooKeeper four-letter word; this is the broker's port")
-        }
-        b"SSH-" => Some("an SSH connection"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use protocol::error::ErrorCode;
 use protocol::types::TopicPartition;
+use runtime::machine::without_number;
+
+/// The brokers that [`ClientError::help`] names: those of every tutorial.
+pub const EXAMPLE_SERVERS: &str = "localhost:9092";
 
 /// Why a request, a record or a whole client failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -271,7 +275,10 @@ impl ClientError {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
-            ClientError::Unreachable { cause, .. } | ClientError::Disconnected { cause, .. } => Some(cause.clone()),
+            ClientError::InvalidAddress { .. } => {
+                Some("Please provide valid host:port like host1:9091,host2:9092".to_owned())
+            }
+            ClientError::Unreachable { cause, .. } | ClientError::Disconnected { cause, .. } => Some(without_number(cause).to_owned()),
             ClientError::RequestTimeout { api, waited_ms, .. } => {
                 Some(format!("no answer to {api} within {waited_ms} ms"))
             }
@@ -290,42 +297,46 @@ impl ClientError {
         }
     }
 
-    /// One sentence that says what to do next, for a `help:` line.
+    /// One command that helps, for a `help:` line; what else would do stands behind three blanks. Brokers are named as [`EXAMPLE_SERVERS`]: who
+    /// knows better puts theirs.
     #[must_use]
     pub fn help(&self) -> Option<String> {
-        let sentence = match self {
-            ClientError::InvalidAddress { .. } => "Please provide valid host:port like host1:9091,host2:9092",
+        Some(match self {
+            ClientError::InvalidAddress { .. } => format!("bin/kafka-topics.sh --list --bootstrap-server {EXAMPLE_SERVERS}"),
             ClientError::Unreachable { .. } | ClientError::NoBroker { .. } | ClientError::Disconnected { .. } => {
-                "check that the broker is running and that this is its port, not ZooKeeper's: bin/kafka-server-start.sh config/server.properties"
+                "bin/kafka-server-start.sh config/server.properties".to_owned()
             }
-            ClientError::RequestTimeout { .. } => "look at the broker's log, or raise request.timeout.ms",
+            ClientError::RequestTimeout { .. }
+            | ClientError::UnsupportedVersion { .. }
+            | ClientError::Timeout { last: None, .. } => {
+                format!("bin/kafka-broker-api-versions.sh --bootstrap-server {EXAMPLE_SERVERS}")
+            }
             ClientError::TopicNotPresent { last: Some(last), .. } if last.code().is_none() => return last.help(),
-            ClientError::TopicNotPresent { .. } => "create it: bin/kafka-topics.sh --create --topic <name>",
+            ClientError::TopicNotPresent { topic, .. } => {
+                format!("bin/kafka-topics.sh --create --topic {topic} --bootstrap-server {EXAMPLE_SERVERS}")
+            }
             ClientError::Timeout { last: Some(last), .. } => return last.help(),
-            ClientError::Timeout { .. } => "check that the broker is running",
             ClientError::RecordTooLarge { config, .. } => {
-                return Some(format!("send smaller records or raise {config} and the topic's max.message.bytes"));
+                format!("send smaller records, or raise {config} and the topic's max.message.bytes")
             }
             ClientError::DeliveryTimeout { last: Some(last), .. } if last.help().is_some() => return last.help(),
-            ClientError::DeliveryTimeout { .. } => "check the partition's leader: bin/kafka-topics.sh --describe",
-            ClientError::BufferExhausted { .. } => "send slower, or raise buffer.memory",
+            ClientError::DeliveryTimeout { partition, .. } => describe_topic(&partition.topic),
+            ClientError::BufferExhausted { .. } => "send slower, or raise buffer.memory".to_owned(),
             ClientError::NoOffsetForPartition { .. } | ClientError::OffsetOutOfRange { .. } => {
-                "set auto.offset.reset to earliest or latest"
+                "set auto.offset.reset to earliest or latest".to_owned()
             }
             ClientError::CommitFailed { .. } => {
-                "call poll more often, raise max.poll.interval.ms, or lower max.poll.records"
+                "call poll more often, raise max.poll.interval.ms, or lower max.poll.records".to_owned()
             }
-            ClientError::UnsupportedVersion { .. } => "use a newer broker for this",
-            ClientError::Malformed { .. } => "check that this port is a Kafka broker's, without TLS",
-            ClientError::Broker { code, .. } => return broker_help(*code).map(str::to_string),
+            ClientError::Malformed { .. } => "check that this port is a Kafka broker's, without TLS".to_owned(),
+            ClientError::Broker { code, about, .. } => return broker_help(*code, about),
             ClientError::InvalidConfig { .. }
             | ClientError::InvalidPartition { .. }
             | ClientError::ProducerClosed
             | ClientError::ConsumerClosed
             | ClientError::NotAssigned { .. }
             | ClientError::Unencodable { .. } => return None,
-        };
-        Some(sentence.to_string())
+        })
     }
 }
 
@@ -355,19 +366,32 @@ fn searchable_text(code: ErrorCode) -> Option<&'static str> {
     })
 }
 
-fn broker_help(code: ErrorCode) -> Option<&'static str> {
+/// `about` is a topic, a partition, a group or a record: what the request was for.
+fn broker_help(code: ErrorCode, about: &str) -> Option<String> {
+    let topic = match about.rsplit_once('-') {
+        Some((topic, number)) if number.parse::<u32>().is_ok() => topic,
+        _ => about,
+    };
+    let server = format!("--bootstrap-server {EXAMPLE_SERVERS}");
     Some(match code {
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => "see which topics there are: bin/kafka-topics.sh --list",
-        ErrorCode::NOT_ENOUGH_REPLICAS | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => {
-            "start more replicas, or lower the topic's min.insync.replicas"
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => format!("bin/kafka-topics.sh --list {server}"),
+        ErrorCode::NOT_ENOUGH_REPLICAS | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => format!(
+            "bin/kafka-topics.sh --describe --under-min-isr-partitions {server}   (start the missing brokers, or lower min.insync.replicas)"
+        ),
+        ErrorCode::MESSAGE_TOO_LARGE => format!(
+            "bin/kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config max.message.bytes=10485760 {server}   (or send smaller records)"
+        ),
+        ErrorCode::INVALID_REPLICATION_FACTOR => {
+            format!("bin/kafka-topics.sh --create --topic {topic} --replication-factor 1 {server}   (or start more brokers)")
         }
-        ErrorCode::MESSAGE_TOO_LARGE => "raise the topic's max.message.bytes, or send smaller records",
-        ErrorCode::INVALID_REPLICATION_FACTOR => "start more brokers, or lower the replication factor",
-        ErrorCode::TOPIC_ALREADY_EXISTS => "look at it: bin/kafka-topics.sh --describe --topic <name>",
-        ErrorCode::LEADER_NOT_AVAILABLE => "wait a moment: a leader is being elected",
-        ErrorCode::NON_EMPTY_GROUP => "stop the group's consumers first",
+        ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::LEADER_NOT_AVAILABLE => describe_topic(topic),
+        ErrorCode::NON_EMPTY_GROUP => format!("bin/kafka-consumer-groups.sh --describe --members --group {about} {server}"),
         _ => return None,
     })
+}
+
+fn describe_topic(topic: &str) -> String {
+    format!("bin/kafka-topics.sh --describe --topic {topic} --bootstrap-server {EXAMPLE_SERVERS}")
 }
 
 /// `Err` for any code but 0.

@@ -557,7 +557,11 @@ impl Driver {
 
     /// Tells everybody that the session is over.
     async fn finish(mut self, over: &ZkError) {
-        tracing::info!(session = %self.session_name(), %over, "ZooKeeper session ended");
+        if self.shared.session_id.load(Ordering::Relaxed) == 0 {
+            tracing::debug!(%over, "no ZooKeeper session came about");
+        } else {
+            tracing::info!(session = %self.session_name(), %over, "ZooKeeper session ended");
+        }
         self.publish(match over {
             ZkError::SessionExpired => SessionState::Expired,
             ZkError::AuthFailed => SessionState::AuthFailed,

@@ -220,6 +220,11 @@ impl Session {
         now.saturating_sub(Duration::from_millis(shared.last_byte_ms.load(Ordering::Relaxed)))
     }
 
+    /// Why the last attempt to connect failed.
+    pub fn last_failure(&self) -> String {
+        self.inner.shared.last_failure.lock().clone()
+    }
+
     /// Where this session looks for ZooKeeper.
     pub fn connect_string(&self) -> &ConnectString {
         &self.inner.connect

@@ -67,3 +67,10 @@ fn an_ensemble_and_a_missing_directory_are_refused_with_help() {
         Err(KeeperError::ConfigUnreadable { .. })
     ));
 }
+
+#[test]
+fn every_key_that_is_guessed_is_known() {
+    for key in KEYS {
+        assert!(!matches!(KeeperConfig::new("d").set(key, "1"), Err(Refusal::Unknown)), "{key}");
+    }
+}

@@ -1,0 +1,171 @@
+//! The first part of a start: reach ZooKeeper, learn the cluster's id, this broker's id and the tree.
+//!
+//! Always true: nothing is written to a log directory here, and a start that is refused here has changed nothing but Kafka's parent znodes. So
+//! whoever starts the same broker twice, or two brokers of one number, is told before the second has touched a log.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use client::probe;
+use client::zookeeper::{Session, ZkError};
+use runtime::machine::without_number;
+use storage::StorageError;
+use tracing::info;
+
+use super::Start;
+use crate::control::begin_session;
+use crate::error::BrokerError;
+use crate::metadata::Image;
+use crate::metadata::feed::Feed;
+use crate::registration;
+
+/// A lock file is a line or two.
+const LOCK_FILE_BYTES_MAX: u64 = 4096;
+
+/// How often somebody who waits for ZooKeeper is told so.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What ZooKeeper told at the start.
+pub(super) struct Joined {
+    pub(super) session: Session,
+    pub(super) cluster_id: String,
+    pub(super) id: i32,
+    /// Sessions of this broker's last runs, as its log directories remember them.
+    pub(super) previous: Vec<i64>,
+    pub(super) feed: Feed,
+    pub(super) image: Image,
+}
+
+impl Start {
+    /// Reaches ZooKeeper and learns the cluster's id, this broker's id, and the tree.
+    pub(super) async fn join(&self) -> Result<Joined, BrokerError> {
+        for dir in &self.config.log_dirs {
+            self.refuse_locked(dir)?;
+        }
+        let session = self.reach_zookeeper().await?;
+        registration::ensure_parents(&session).await?;
+        let cluster_id = registration::cluster_id(&session, self.random).await?;
+        let id = self.broker_id(&session).await?;
+        let mut previous: Vec<i64> = Vec::new();
+        for session in self.config.log_dirs.iter().flat_map(|dir| self.noted_sessions(dir)) {
+            if !previous.contains(&session) {
+                previous.push(session);
+            }
+        }
+        let failed = |error: ZkError| BrokerError::ZooKeeper {
+            action: "give the cluster's metadata".to_owned(),
+            cause: error.to_string(),
+        };
+        let mut feed = Feed::start(session.clone()).await.map_err(failed)?;
+        let mut image = Image::default();
+        for change in feed.read_all().await.map_err(failed)? {
+            image.apply(change, &self.config.settings);
+        }
+        image.complete = true;
+        registration::refuse_foreign(&image, id, &self.config.zookeeper_connect)?;
+        registration::refuse_taken(&session, id, &previous, self.clock).await?;
+        Ok(Joined { session, cluster_id, id, previous, feed, image })
+    }
+
+    /// A session that is connected. While it is waited for, that is told once a second: nobody should have to guess what a silent program does.
+    async fn reach_zookeeper(&self) -> Result<Session, BrokerError> {
+        let origin = self.config.settings.origin("zookeeper.connect");
+        let session = begin_session(&self.config).map_err(|error| BrokerError::Config {
+            what: error.to_string(),
+            cause: String::new(),
+            origin: Some(origin.clone()),
+            advice: Some("zookeeper.connect: host:2181,host:2181/chroot".to_owned()),
+        })?;
+        let (servers, limit) = (&self.config.zookeeper_connect, self.config.zookeeper_connection_timeout);
+        let reaching = session.clone();
+        let mut connected = std::pin::pin!(reaching.connected(limit));
+        let mut waited = Duration::ZERO;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut connected => break outcome,
+                () = self.clock.sleep(TELL_INTERVAL) => {
+                    waited += TELL_INTERVAL;
+                    if waited < limit {
+                        let (waited, limit) = (waited.as_secs(), limit.as_secs());
+                        info!("waiting for ZooKeeper at {servers}, {waited} of {limit} s: {}", without_number(&session.last_failure()));
+                    }
+                }
+            }
+        };
+        match outcome {
+            Ok(()) => Ok(session),
+            Err(error) => Err(BrokerError::ZooKeeperUnreachable {
+                servers: servers.clone(),
+                origin,
+                instead: probe::instead_of_zookeeper(session.connect_string()).await,
+                timeout_ms: limit.as_millis(),
+                cause: match error {
+                    ZkError::ConnectTimeout { last, .. } => without_number(&last).to_owned(),
+                    other => other.to_string(),
+                },
+            }),
+        }
+    }
+
+    /// `broker.id`, else the one the log directories belong to, else a new one.
+    async fn broker_id(&self, session: &Session) -> Result<i32, BrokerError> {
+        if let Some(id) = self.config.broker_id {
+            return Ok(id);
+        }
+        for dir in &self.config.log_dirs {
+            let stored = storage::meta_properties::read(self.disk, dir).map_err(storage_error)?;
+            if let Some(id) = stored.and_then(|stored| stored.broker_id) {
+                return Ok(id);
+            }
+        }
+        registration::generate_broker_id(session, self.config.reserved_broker_max_id).await
+    }
+
+    fn noted_sessions(&self, dir: &Path) -> Vec<i64> {
+        // No lock file, no earlier run.
+        let text = self.disk.read(&dir.join(".lock"), LOCK_FILE_BYTES_MAX).unwrap_or_default();
+        registration::noted_sessions(&String::from_utf8_lossy(&text)).collect()
+    }
+
+    /// Looks whether another process has a directory. The lock itself is taken when the logs are opened; until then it is let go again.
+    fn refuse_locked(&self, dir: &Path) -> Result<(), BrokerError> {
+        let path = dir.join(".lock");
+        if self.disk.exists(&path) && matches!(self.disk.try_lock(&path), Ok(None)) {
+            return Err(BrokerError::DirectoryLocked {
+                directory: dir.display().to_string(),
+                holder: self.disk.lock_holder(&path),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What a broker says of trouble with its log directories.
+pub(super) fn storage_error(problem: StorageError) -> BrokerError {
+    match problem {
+        StorageError::Locked { dir, holder } => {
+            BrokerError::DirectoryLocked { directory: dir.display().to_string(), holder }
+        }
+        StorageError::BrokerIdMismatch { dir, stored, configured } => BrokerError::BrokerIdMismatch {
+            configured,
+            stored,
+            path: dir.join("meta.properties").display().to_string(),
+        },
+        StorageError::ClusterIdMismatch { path, expected, stored } => {
+            BrokerError::ClusterIdMismatch { found: expected, stored, path: path.display().to_string() }
+        }
+        StorageError::Io { action, path, source } if is_no_place(source.kind()) => BrokerError::DirectoryUnusable {
+            directory: path.display().to_string(),
+            action,
+            source: std::io::Error::new(source.kind(), source.to_string()),
+        },
+        other => BrokerError::Storage(other.to_string()),
+    }
+}
+
+/// Whether the directory is simply not one that this process can keep logs in.
+fn is_no_place(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory)
+}
