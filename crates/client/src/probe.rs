@@ -65,22 +65,38 @@ pub async fn who_answers(host: &str, port: u16) -> Option<Answering> {
     None
 }
 
-/// The first of ZooKeeper's addresses at which something else answers, as a sentence: `a Kafka broker answers at localhost:9092`.
-pub async fn instead_of_zookeeper(connect: &ConnectString) -> Option<String> {
+/// Something else than what was looked for, and where it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instead {
+    /// What it is.
+    pub found: Answering,
+    /// `host:port`.
+    pub address: String,
+}
+
+impl fmt::Display for Instead {
+    /// `a Kafka broker answers at localhost:9092`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answers at {}", self.found, self.address)
+    }
+}
+
+/// The first of ZooKeeper's addresses at which something else answers.
+pub async fn instead_of_zookeeper(connect: &ConnectString) -> Option<Instead> {
     let addresses: Vec<(&str, u16)> = connect.hosts().iter().map(|(host, port)| (host.as_str(), *port)).collect();
     instead(&addresses, |found| matches!(found, Answering::ZooKeeper(_))).await
 }
 
-/// The first of the brokers' addresses at which something else answers, as a sentence: `a ZooKeeper (3.4.6) answers at localhost:2181`.
-pub async fn instead_of_brokers(addresses: &[(&str, u16)]) -> Option<String> {
+/// The first of the brokers' addresses at which something else answers.
+pub async fn instead_of_brokers(addresses: &[(&str, u16)]) -> Option<Instead> {
     instead(addresses, |found| matches!(found, Answering::Kafka)).await
 }
 
-async fn instead(addresses: &[(&str, u16)], is_right: impl Fn(&Answering) -> bool) -> Option<String> {
+async fn instead(addresses: &[(&str, u16)], is_right: impl Fn(&Answering) -> bool) -> Option<Instead> {
     for (host, port) in addresses.iter().take(ADDRESSES_MAX) {
         match who_answers(host, *port).await {
             Some(found) if is_right(&found) => return None,
-            Some(found) => return Some(format!("{found} answers at {host}:{port}")),
+            Some(found) => return Some(Instead { found, address: format!("{host}:{port}") }),
             None => {}
         }
     }
@@ -162,7 +178,7 @@ mod tests {
         let port = server(b"srvr", b"Zookeeper version: 3.8.0, built on x").await;
         let connect = ConnectString::parse(&format!("127.0.0.1:{port}/kafka")).unwrap();
         assert_eq!(instead_of_zookeeper(&connect).await, None);
-        let said = instead_of_brokers(&[("127.0.0.1", port)]).await;
+        let said = instead_of_brokers(&[("127.0.0.1", port)]).await.map(|instead| instead.to_string());
         assert_eq!(said, Some(format!("a ZooKeeper (3.8.0) answers at 127.0.0.1:{port}")));
     }
 }

@@ -113,7 +113,8 @@ impl KeeperError {
             KeeperError::Locked { holder: Some(pid), .. } => format!("kill {pid}   (or another dataDir)"),
             KeeperError::Locked { holder: None, .. } => "stop it first, or set another dataDir".to_owned(),
             KeeperError::ForeignData { .. } => {
-                "bin/zookeeper-server-start.sh config/zookeeper.properties   (any other dataDir than this one)".to_owned()
+                "bin/zookeeper-server-start.sh config/zookeeper.properties   (any other dataDir than this one)"
+                    .to_owned()
             }
             KeeperError::LogDamaged { file, .. } => format!(
                 "restore {} from a copy; do not delete it, it is the only record of those transactions",
@@ -124,9 +125,14 @@ impl KeeperError {
                 format!("df -h {}   (free space there and start again)", place(path).display())
             }
             KeeperError::Io { path, source, .. } if is_no_place(source.kind()) => {
-                format!("ls -ld {}   (this user must be able to write there; or set another dataDir)", place(path).display())
+                format!(
+                    "ls -ld {}   (this user must be able to write there; or set another dataDir)",
+                    place(path).display()
+                )
             }
-            KeeperError::Io { .. } => "check the disk, then start again: what was acknowledged is in the log".to_owned(),
+            KeeperError::Io { .. } => {
+                "check the disk, then start again: what was acknowledged is in the log".to_owned()
+            }
             KeeperError::Start { .. } => "ulimit -a   (raise processes, -u, and open files, -n)".to_owned(),
             KeeperError::Panicked => "please report it with what stands above on stderr".to_owned(),
         })

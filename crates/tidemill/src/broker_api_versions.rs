@@ -23,14 +23,15 @@ struct Options {
 /// Runs the tool.
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let options: Options = options::parse("kafka-broker-api-versions", words)?;
-    connect::block_on(async {
+    let done = connect::block_on(async {
         let cluster = connect::kafka(&options.bootstrap_server, options.command_config.as_deref()).await?;
         for node in cluster.metadata().brokers.values() {
             let connection = cluster.connection(node.id, Lane::General).await?;
             std::io::stdout().write_all(describe(node, connection.versions()).as_bytes())?;
         }
         Ok(())
-    })
+    });
+    done.map_err(|failure| failure.with_servers(&options.bootstrap_server))
 }
 
 fn describe(node: &Node, versions: &ApiVersions) -> String {

@@ -109,14 +109,15 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     match (&options.zookeeper, &options.bootstrap_server) {
         (Some(_), Some(_)) => Err(usage("Only one of --zookeeper or --bootstrap-server must be specified")),
         (None, None) => Err(usage("Missing required argument \"[bootstrap-server]\"")),
-        (Some(hosts), None) => connect::block_on(zookeeper::run(&options, &entity, &added, hosts)),
-        (None, Some(servers)) => connect::block_on(bootstrap::run(&options, &entity, &added, servers)),
+        (Some(hosts), None) => connect::block_on(zookeeper::run(&options, &entity, &added, hosts))
+            .map_err(|failure| failure.with_zookeeper(hosts)),
+        (None, Some(servers)) => connect::block_on(bootstrap::run(&options, &entity, &added, servers))
+            .map_err(|failure| failure.with_servers(servers)),
     }
 }
 
 fn usage(what: &str) -> Failure {
-    Failure::verbatim(what)
-        .help("kafka-configs.sh --bootstrap-server localhost:9092 --describe --entity-type topics --entity-name TOPIC")
+    Failure::misuse(what).help("bin/kafka-configs.sh --help")
 }
 
 fn entity(options: &Options) -> Result<Entity, Failure> {

@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use client::kafka::{ClientConfig, ClientError, Cluster};
+use client::kafka::{ClientConfig, ClientError, Cluster, HostPort};
+use client::probe::{self, Answering, Instead};
 use client::zookeeper::znodes::BrokerRegistration;
-use client::zookeeper::{Session, ZkError, paths};
-use client::zookeeper_consumer::ConsumerError;
+use client::zookeeper::{ConnectString, Session, ZkError, paths};
 use runtime::Clock;
 
 use crate::failure::Failure;
@@ -15,8 +15,14 @@ use crate::properties::{self, Pairs};
 /// Session time-out of the tools, and their wait for a first connection (Kafka's tools: 30 s, which a person does not wait).
 const ZOOKEEPER_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// A ZooKeeper that has not answered for so long is looked at, and its user is told.
+const ZOOKEEPER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long a broker may keep silent about its versions before it counts as one too old to tell them (0.9 never answers). A person waits for it.
 const OLD_BROKER_SILENCE: Duration = Duration::from_secs(2);
+
+/// A broker that has not answered for so long is looked at.
+const BROKER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs a tool's work to its end on the calling thread.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -42,7 +48,7 @@ pub fn client_config(servers: &str, command_config: Option<&str>) -> Result<Clie
     config.client_id = "tidemill-tool".to_owned();
     config.api_version_request_timeout = OLD_BROKER_SILENCE;
     let settings = command_config.map_or(Ok(Pairs::new()), properties::file)?;
-    properties::apply(&settings, |name, value| Ok(config.set(name, value)?))?;
+    properties::apply(&settings, &[command_config], |name, value| Ok(config.set(name, value)?))?;
     Ok(config)
 }
 
@@ -96,60 +102,106 @@ pub async fn kafka_of(session: &Session) -> Result<Cluster, Failure> {
 
 async fn opened(config: ClientConfig) -> Result<Cluster, Failure> {
     let cluster = Cluster::new(config, Clock::real());
-    // A refused connection is told at once: nobody waits a minute to learn that a port is wrong.
-    cluster.any_connection().await?;
-    cluster.refresh_brokers().await?;
-    Ok(cluster)
+    match contact(&cluster).await {
+        Ok(()) => Ok(cluster),
+        Err(NoContact::Wrong(failure)) => Err(failure),
+        Err(NoContact::Failed(error)) => Err(error.into()),
+    }
 }
 
-/// Opens a session at `--zookeeper`.
+/// Why brokers could not be talked to.
+pub enum NoContact {
+    /// Something else answers at their address: waiting does not help.
+    Wrong(Failure),
+    /// A broker that may yet come.
+    Failed(ClientError),
+}
+
+/// Meets the brokers of a cluster. A refused connection is told at once: nobody waits a minute to learn that a port is wrong. Where somebody takes
+/// the connection and says nothing of use, it is found out who.
+pub async fn contact(cluster: &Cluster) -> Result<(), NoContact> {
+    let servers = &cluster.config().bootstrap_servers;
+    let met = async {
+        cluster.any_connection().await?;
+        cluster.refresh_brokers().await.map(drop)
+    };
+    let mut met = std::pin::pin!(met);
+    let outcome = tokio::select! {
+        biased;
+        outcome = &mut met => outcome,
+        () = Clock::real().sleep(BROKER_PATIENCE) => match wrong_broker(servers).await {
+            Some(wrong) => return Err(NoContact::Wrong(wrong)),
+            None => met.await,
+        },
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        // Where nobody listens nobody need be asked.
+        Err(error @ ClientError::Unreachable { .. }) => Err(NoContact::Failed(error)),
+        Err(error) => match wrong_broker(servers).await {
+            Some(wrong) => Err(NoContact::Wrong(wrong)),
+            None => Err(NoContact::Failed(error)),
+        },
+    }
+}
+
+/// What is said where something else answers at the brokers' address.
+async fn wrong_broker(servers: &[HostPort]) -> Option<Failure> {
+    let addresses: Vec<(&str, u16)> = servers.iter().map(|server| (server.host.as_str(), server.port)).collect();
+    let Instead { found, address } = probe::instead_of_brokers(&addresses).await?;
+    let failure = Failure::verbatim(format!("Bootstrap broker {address} (id: -1 rack: null) disconnected"));
+    let help = match found {
+        Answering::ZooKeeper(_) => {
+            format!("bin/kafka-topics.sh --list --zookeeper {address}   (a broker's port is 9092 as a rule)")
+        }
+        _ => "bin/kafka-server-start.sh config/server.properties".to_owned(),
+    };
+    Some(failure.cause(format!("{found} answers there, not a Kafka broker")).help(help))
+}
+
+/// Opens a session at `--zookeeper`. A server that is not there is waited for, and that is told; one that is no ZooKeeper is not.
 pub async fn zookeeper(connect: &str) -> Result<Session, Failure> {
-    Session::connect(connect, ZOOKEEPER_TIMEOUT).await.map_err(|error| unreachable_zookeeper(connect, &error))
+    let mut connected = std::pin::pin!(Session::connect(connect, ZOOKEEPER_TIMEOUT));
+    let outcome = tokio::select! {
+        biased;
+        outcome = &mut connected => outcome,
+        () = Clock::real().sleep(ZOOKEEPER_PATIENCE) => {
+            if let Some(wrong) = wrong_zookeeper(connect).await {
+                return Err(wrong);
+            }
+            eprintln!("note: waiting for ZooKeeper at {connect}, {} s at most", ZOOKEEPER_TIMEOUT.as_secs());
+            connected.await
+        }
+    };
+    match outcome {
+        Ok(session) => Ok(session),
+        Err(error) => Err(unreachable_zookeeper(connect, error).await),
+    }
 }
 
 /// What is said where ZooKeeper does not answer.
-pub fn unreachable_zookeeper(connect: &str, error: &ZkError) -> Failure {
-    match error {
-        ZkError::ConnectTimeout { last, .. } => Failure::verbatim(format!(
-            "Timed out waiting for connection to ZooKeeper server {connect} after {} ms",
-            ZOOKEEPER_TIMEOUT.as_millis()
-        ))
-        .cause(last)
-        .help("bin/zookeeper-server-start.sh config/zookeeper.properties"),
-        other => Failure::new(other),
+pub async fn unreachable_zookeeper(connect: &str, error: ZkError) -> Failure {
+    let ZkError::ConnectTimeout { last, .. } = error else { return error.into() };
+    let failure = Failure::verbatim(format!(
+        "Timed out waiting for connection to ZooKeeper server {connect} after {} ms",
+        ZOOKEEPER_TIMEOUT.as_millis()
+    ));
+    match wrong_zookeeper(connect).await {
+        Some(wrong) => failure.explained_by(wrong),
+        None => failure.cause(last).help("bin/zookeeper-server-start.sh config/zookeeper.properties"),
     }
 }
 
-impl From<ZkError> for Failure {
-    fn from(error: ZkError) -> Failure {
-        Failure::new(error)
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Failure {
-        explained(&error, error.cause(), error.help())
-    }
-}
-
-impl From<ConsumerError> for Failure {
-    fn from(error: ConsumerError) -> Failure {
-        match error {
-            ConsumerError::Kafka(error) => error.into(),
-            ConsumerError::Zookeeper(error) => error.into(),
-            other => explained(&other, other.cause(), other.help()),
+/// What is said where something else answers at `--zookeeper`.
+async fn wrong_zookeeper(connect: &str) -> Option<Failure> {
+    let parsed = ConnectString::parse(connect).ok()?;
+    let Instead { found, address } = probe::instead_of_zookeeper(&parsed).await?;
+    let failure = Failure::verbatim(format!("Unable to connect to zookeeper server {address}"));
+    let help = match found {
+        Answering::Kafka => {
+            format!("bin/kafka-topics.sh --list --bootstrap-server {address}   (ZooKeeper's port is 2181 as a rule)")
         }
-    }
-}
-
-/// The client's texts are Kafka's: they come first, as they are.
-fn explained(error: &impl std::fmt::Display, cause: Option<String>, help: Option<String>) -> Failure {
-    let mut failure = Failure::verbatim(error);
-    if let Some(cause) = cause {
-        failure = failure.cause(cause);
-    }
-    if let Some(help) = help {
-        failure = failure.help(help);
-    }
-    failure
+        _ => "bin/zookeeper-server-start.sh config/zookeeper.properties".to_owned(),
+    };
+    Some(failure.cause(format!("{found} answers there, not a ZooKeeper")).help(help))
 }

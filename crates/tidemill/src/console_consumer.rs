@@ -40,8 +40,15 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     let options = options::read(words)?;
     connect::block_on_two_threads(async {
         match &options.source {
-            Source::Zookeeper(_) => zookeeper::run(&options).await,
-            Source::Bootstrap(_) => bootstrap::run(&options).await,
+            Source::Zookeeper(config) => {
+                let done = zookeeper::run(&options).await;
+                done.map_err(|failure| failure.with_zookeeper(&config.zookeeper_connect))
+            }
+            Source::Bootstrap(bootstrap) => {
+                let servers = &bootstrap.config.client.bootstrap_servers;
+                let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+                bootstrap::run(&options).await.map_err(|failure| failure.with_servers(&servers.join(",")))
+            }
         }
     })
 }

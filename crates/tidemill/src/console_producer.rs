@@ -15,17 +15,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::kafka::{ClientError, Cluster, Delivery, Producer};
+use client::kafka::{ClientError, Cluster, Delivery, EXAMPLE_SERVERS, Producer};
 use protocol::api::ApiKey;
 use protocol::error::ErrorCode;
 use runtime::Clock;
+use runtime::machine::without_number;
 use tokio::sync::mpsc;
 
 use self::line_reader::{BadLine, LineReader};
 use self::options::Options;
+use crate::connect::{self, NoContact};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::{connect, tools};
+use crate::tools;
 
 /// Lines read and not yet given to the producer; stdin is read no further then.
 const LINES_WAITING_MAX: usize = 1024;
@@ -60,9 +62,16 @@ async fn produce(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let cluster = Cluster::new(options.producer.client.clone(), Clock::real());
     let topic: Arc<str> = Arc::from(options.topic.as_str());
-    let mut first = FirstSight::of(&cluster, &topic).await;
+    let servers: Vec<String> = options.producer.client.bootstrap_servers.iter().map(ToString::to_string).collect();
+    let servers = servers.join(",");
+    let sight = tokio::select! {
+        biased;
+        signal = interrupt.next() => return Err(signal.as_failure()),
+        sight = FirstSight::of(&cluster, &topic) => sight,
+    };
+    let mut first = sight?;
     let producer = Producer::new(cluster, options.producer.clone())?;
-    let losses = Arc::new(Losses { topic: topic.clone(), count: AtomicU64::new(0) });
+    let losses = Arc::new(Losses { topic: topic.clone(), servers, count: AtomicU64::new(0) });
     let (delivered, results) = mpsc::channel(DELIVERIES_WAITING_MAX);
     let reporter = runtime::spawn(report(results, losses.clone()));
 
@@ -203,6 +212,8 @@ impl Size {
 /// Lines that were lost.
 struct Losses {
     topic: Arc<str>,
+    /// Where the brokers are, for help lines.
+    servers: String,
     count: AtomicU64,
 }
 
@@ -226,11 +237,26 @@ impl Losses {
             bytes(size.value)
         );
         if let Some(cause) = error.cause() {
-            eprintln!("cause: {cause}");
+            eprintln!("cause: {}", without_number(&cause));
         }
-        if let Some(help) = error.help().filter(|_| number == 0) {
-            eprintln!("help: {}", help.replace("<name>", &self.topic));
+        if let Some(help) = self.help(error).filter(|_| number == 0) {
+            eprintln!("help: {help}");
         }
+    }
+}
+
+impl Losses {
+    /// The one command that helps, with the brokers and the topic at hand.
+    fn help(&self, error: &ClientError) -> Option<String> {
+        if let ClientError::RecordTooLarge { bytes, config, .. } = error {
+            return Some(format!(
+                "bin/kafka-console-producer.sh --broker-list {} --topic {} --producer-property {config}={}   (the topic's max.message.bytes must allow it, too)",
+                self.servers,
+                self.topic,
+                bytes.next_power_of_two()
+            ));
+        }
+        Some(error.help()?.replace(EXAMPLE_SERVERS, &self.servers))
     }
 }
 
@@ -243,15 +269,22 @@ struct FirstSight {
 
 impl FirstSight {
     /// Looks, and says once what is wrong: a broker that is not there, a topic that is not there.
-    async fn of(cluster: &Cluster, topic: &Arc<str>) -> FirstSight {
+    ///
+    /// # Errors
+    /// Where something answers that is no broker.
+    async fn of(cluster: &Cluster, topic: &Arc<str>) -> Result<FirstSight, Failure> {
         let mut sight = FirstSight { topic: topic.clone(), was_missing: false };
-        let asking_creates = match cluster.any_connection().await {
-            Ok(connection) => connection.versions().highest(ApiKey::Metadata).is_ok_and(|version| version < 4),
-            Err(error) => {
-                tools::tell_once(&error);
-                return sight;
+        match connect::contact(cluster).await {
+            Ok(()) => {}
+            Err(NoContact::Wrong(failure)) => return Err(failure),
+            // Brokers may be about to start: the lines are taken all the same.
+            Err(NoContact::Failed(error)) => {
+                Failure::from(error).warn();
+                return Ok(sight);
             }
-        };
+        }
+        let Ok(connection) = cluster.any_connection().await else { return Ok(sight) };
+        let asking_creates = connection.versions().highest(ApiKey::Metadata).is_ok_and(|version| version < 4);
         match sight.look(cluster, asking_creates).await {
             Some(ErrorCode::LEADER_NOT_AVAILABLE) => {
                 eprintln!("WARN Error while fetching metadata : {{{topic}=LEADER_NOT_AVAILABLE}}");
@@ -267,7 +300,7 @@ impl FirstSight {
             }
             _ => {}
         }
-        sight
+        Ok(sight)
     }
 
     /// What the brokers say of the topic. One that was made a moment ago may not have reached the broker that is asked: it is given the time to.

@@ -124,8 +124,12 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     match (&options.zookeeper, &options.bootstrap_server) {
         (Some(_), Some(_)) => Err(usage("Option \"[zookeeper]\" can't be used with option \"[bootstrap-server]\"")),
         (None, None) => Err(usage("Missing required argument \"[bootstrap-server]\"")),
-        (Some(hosts), None) => connect::block_on(zookeeper::run(&options, hosts)),
-        (None, Some(servers)) => connect::block_on(with_brokers(&options, servers)),
+        (Some(hosts), None) => {
+            connect::block_on(zookeeper::run(&options, hosts)).map_err(|failure| failure.with_zookeeper(hosts))
+        }
+        (None, Some(servers)) => {
+            connect::block_on(with_brokers(&options, servers)).map_err(|failure| failure.with_servers(servers))
+        }
     }
 }
 
@@ -149,7 +153,7 @@ async fn with_brokers(options: &Options, servers: &str) -> Result<(), Failure> {
 }
 
 fn usage(what: &str) -> Failure {
-    Failure::verbatim(what).help("kafka-consumer-groups.sh --bootstrap-server localhost:9092 --describe --group GROUP")
+    Failure::misuse(what).help("bin/kafka-consumer-groups.sh --help")
 }
 
 /// The groups that the options name.

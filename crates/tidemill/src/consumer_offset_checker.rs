@@ -8,9 +8,10 @@ use client::kafka::consumer::list_offsets;
 use client::kafka::{Cluster, IsolationLevel, OffsetSpec};
 use client::zookeeper::Session;
 use client::zookeeper_consumer::group::{self, GroupPartition};
+use protocol::spelling;
 use protocol::types::{Offset, TopicPartition};
 
-use crate::failure::Failure;
+use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 use crate::{connect, options};
 
 /// Say how far a group in ZooKeeper has read.
@@ -60,8 +61,8 @@ impl Row {
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let options: Options = options::parse("kafka-consumer-offset-checker", words)?;
     let Some(group) = options.group.clone() else {
-        return Err(Failure::verbatim("Missing required argument \"[group]\"")
-            .help("kafka-consumer-offset-checker.sh --zookeeper localhost:2181 --group GROUP"));
+        return Err(Failure::misuse("Missing required argument \"[group]\"")
+            .help(format!("bin/kafka-consumer-groups.sh --list --zookeeper {}", options.zookeeper)));
     };
     connect::block_on(async {
         let session = connect::zookeeper(&options.zookeeper).await?;
@@ -75,11 +76,10 @@ async fn check(session: &Session, options: &Options, group: &str) -> Result<(), 
     let cluster = connect::kafka_of(session).await?;
     let rows = rows(session, &cluster, group).await?;
     if rows.is_empty() {
-        return Err(Failure::verbatim(format!(
-            "Exiting due to: org.apache.zookeeper.KeeperException$NoNodeException: KeeperErrorCode = NoNode for /consumers/{group}/owners."
-        ))
-        .cause(format!("no consumer of the group {group} has been here"))
-        .help(format!("kafka-consumer-groups.sh --list --zookeeper {}", options.zookeeper)));
+        let missing = never_here(session, group).await.with_zookeeper(&options.zookeeper);
+        return Err(missing.behind(&format!(
+            "Exiting due to: org.apache.zookeeper.KeeperException$NoNodeException: KeeperErrorCode = NoNode for /consumers/{group}/owners. "
+        )));
     }
     let mut text = Vec::new();
     writeln!(
@@ -99,7 +99,23 @@ async fn check(session: &Session, options: &Options, group: &str) -> Result<(), 
         }
     }
     std::io::stdout().write_all(&text)?;
+    if rows.iter().all(|row| row.offset.is_none()) {
+        eprintln!(
+            "note: the group {group} is here and has not committed an offset yet, so how far it has read is unknown"
+        );
+    }
     Ok(())
+}
+
+/// What is said of a group that ZooKeeper does not know.
+pub async fn never_here(session: &Session, group: &str) -> Failure {
+    let all = group::list(session).await.unwrap_or_default();
+    let failure = Failure::new(format!("Consumer group '{group}' does not exist"))
+        .help(format!("bin/kafka-consumer-groups.sh --list --zookeeper {EXAMPLE_ZOOKEEPER}"));
+    match spelling::nearest(group, all.iter().map(String::as_str)) {
+        Some(near) => failure.cause(format!("did you mean \"{near}\"?")),
+        None => failure.cause("no consumer of this group has been here"),
+    }
 }
 
 fn line(group: &str, row: &Row) -> String {

@@ -10,6 +10,7 @@ use clap::Parser;
 use protocol::records::TimestampType;
 use protocol::records::batch::ControlMarker;
 use runtime::Disk;
+use runtime::machine::without_number;
 use storage::dump::{self, DumpedEntry, IndexFault, LogFile};
 
 use crate::failure::Failure;
@@ -69,7 +70,10 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
 
 fn open(path: &Path) -> Result<LogFile, Failure> {
     LogFile::open(Disk::real(), path).map_err(|error| {
-        Failure::new(error).help("--files takes paths such as data/kafka-logs/TOPIC-0/00000000000000000000.log")
+        let place = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+        Failure::new(without_number(&error.to_string()))
+            .cause("--files takes paths such as data/kafka-logs/TOPIC-0/00000000000000000000.log")
+            .help(format!("ls {}", place.display()))
     })
 }
 

@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 
 use clap::Parser;
 use client::kafka::consumer::list_offsets;
-use client::kafka::{Cluster, IsolationLevel, OffsetSpec};
+use client::kafka::{Cluster, EXAMPLE_SERVERS, IsolationLevel, OffsetSpec};
+use protocol::spelling;
 use protocol::types::TopicPartition;
 use regex::Regex;
 
 use crate::failure::Failure;
-use crate::{connect, options, tools};
+use crate::{connect, options};
 
 /// Say where partitions begin and end.
 #[derive(Debug, Parser)]
@@ -55,20 +56,20 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
         (Some(servers), _) => (servers.clone(), false),
         (None, Some(servers)) => (servers.clone(), true),
         (None, None) => {
-            return Err(Failure::verbatim("Missing required argument \"[bootstrap-server]\"")
-                .help("kafka-get-offsets.sh --bootstrap-server localhost:9092 --topic TOPIC"));
+            return Err(Failure::misuse("Missing required argument \"[bootstrap-server]\""));
         }
     };
     if options.topic_partitions.is_some() && (options.topic.is_some() || options.partitions.is_some()) {
-        return Err(Failure::verbatim("--topic-partitions cannot be used with --topic or --partitions"));
+        return Err(Failure::misuse("--topic-partitions cannot be used with --topic or --partitions"));
     }
     let spec = time(&options.time)?;
     let wanted = wanted(&options, old)?;
-    connect::block_on(async {
+    let done = connect::block_on(async {
         let cluster = connect::kafka(&servers, options.command_config.as_deref()).await?;
         let partitions = partitions(&cluster, &options, &wanted, old).await?;
         print(&cluster, partitions, spec, old).await
-    })
+    });
+    done.map_err(|failure| failure.with_servers(&servers))
 }
 
 /// `--time`.
@@ -82,7 +83,7 @@ fn time(text: &str) -> Result<OffsetSpec, Failure> {
         other => match other.parse() {
             Ok(time) if time >= 0 => OffsetSpec::Timestamp(time),
             _ => {
-                return Err(Failure::verbatim(format!(
+                return Err(Failure::misuse(format!(
                     "Malformed time argument {other}. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local / -5 or latest-tiered, or a specified long format timestamp"
                 )));
             }
@@ -123,7 +124,7 @@ fn wanted(options: &Options, old: bool) -> Result<Vec<Wanted>, Failure> {
     let topic = match &options.topic {
         Some(topic) if old => Some(whole_name(&regex::escape(topic))?),
         Some(topic) => Some(whole_name(topic)?),
-        None if old => return Err(Failure::verbatim("Missing required argument \"[topic]\"")),
+        None if old => return Err(Failure::misuse("Missing required argument \"[topic]\"")),
         None => None,
     };
     let ranges = |text: &str| text.split(',').map(|part| range(part.trim())).collect::<Result<Vec<_>, _>>();
@@ -133,7 +134,7 @@ fn wanted(options: &Options, old: bool) -> Result<Vec<Wanted>, Failure> {
 
 fn whole_name(text: &str) -> Result<Regex, Failure> {
     Regex::new(&format!("^(?:{text})$"))
-        .map_err(|error| Failure::verbatim(format!("{text} is an invalid regex.")).cause(error))
+        .map_err(|error| Failure::misuse(format!("{text} is an invalid regex.")).cause(error))
 }
 
 /// `3`, `1-3` (1 and 2), `-3` (up to 2), `3-` (from 3 on): as 3.9 reads them.
@@ -145,7 +146,7 @@ fn range(text: &str) -> Result<std::ops::Range<i64>, Failure> {
         Some((start, "")) => number(start).map(|start| start..i64::MAX),
         Some((start, end)) => number(start).zip(number(end)).map(|(start, end)| start..end),
     };
-    read.ok_or_else(|| Failure::verbatim(format!("Invalid partition range: {text}")).help("--partitions 0,2,4-7"))
+    read.ok_or_else(|| Failure::misuse(format!("Invalid partition range: {text}")).cause("a range is written 0,2,4-7"))
 }
 
 /// The partitions of the cluster that are wanted.
@@ -173,7 +174,7 @@ async fn partitions(
     }
     let topic = options.topic.as_deref().unwrap_or_default();
     let known = metadata.topics.keys().any(|name| **name == *topic);
-    let mut failure = match (old, known) {
+    let failure = match (old, known) {
         (true, true) => {
             let partitions = options.partitions.as_deref().unwrap_or_default();
             Failure::verbatim(format!("Error: partition {partitions} does not exist"))
@@ -185,11 +186,11 @@ async fn partitions(
             Failure::verbatim("Error occurred: Could not match any topic-partitions with the specified filters")
         }
     };
-    let hint = tools::did_you_mean(topic, metadata.topics.keys().map(AsRef::as_ref));
-    if !hint.is_empty() {
-        failure = failure.cause(hint.trim_start_matches("; "));
-    }
-    Err(failure.help("kafka-topics.sh --list --bootstrap-server localhost:9092"))
+    let failure = failure.help(format!("bin/kafka-topics.sh --list --bootstrap-server {EXAMPLE_SERVERS}"));
+    Err(match spelling::nearest(topic, metadata.topics.keys().map(AsRef::as_ref)) {
+        Some(near) => failure.cause(format!("did you mean \"{near}\"?")),
+        None => failure,
+    })
 }
 
 async fn print(cluster: &Cluster, partitions: Vec<TopicPartition>, spec: OffsetSpec, old: bool) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ Kafka support by itself. Copying this folder's contents to where a tutorial want
 /// Writes the folder named by the one word.
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let [directory] = words else {
-        return Err(Failure::usage("layout takes the folder to write").help("tidemill layout kafka"));
+        return Err(Failure::usage("layout takes the folder to write").help("bin/tidemill layout kafka"));
     };
     if directory == "--help" || directory == "-h" {
         println!(
@@ -28,7 +28,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     let target = PathBuf::from(directory);
     if target.exists() && fs::read_dir(&target).map_or(true, |mut entries| entries.next().is_some()) {
         return Err(Failure::new(format!("{directory} is there already and not empty"))
-            .help(format!("name a folder that is not there yet: tidemill layout {directory}-2")));
+            .help(format!("bin/tidemill layout {directory}-2")));
     }
     let source = source_folder()?;
     write(&source, &target).map_err(|error| Failure::new(format!("cannot write {directory}")).cause(error))?;

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let called_as = arguments.first().map(String::as_str).unwrap_or_default();
     let outcome = match tools::named_by_path(called_as) {
-        Some(tool) => (tool.run)(&arguments[1..]),
+        Some(tool) => tool.run_with(&arguments[1..]),
         None => run_by_word(&arguments[1..]),
     };
     match outcome {
@@ -65,7 +65,7 @@ fn run_by_word(words: &[String]) -> Result<(), failure::Failure> {
         }
         Some(option) if option.starts_with('-') => server::standalone::run(words),
         Some(word) => match tools::named(word) {
-            Some(tool) => (tool.run)(&words[1..]),
+            Some(tool) => tool.run_with(&words[1..]),
             None => Err(tools::unknown(word)),
         },
     }

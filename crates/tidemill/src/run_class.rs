@@ -39,17 +39,17 @@ const ALONE: &[&str] = &["-loggc"];
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let (class, arguments) = take_apart(words);
     let Some(class) = class else {
-        return Err(Failure::verbatim(
+        return Err(Failure::misuse(
             "USAGE: kafka-run-class [-daemon] [-name servicename] [-loggc] classname [opts]",
         )
-        .help("kafka-run-class.sh kafka.tools.GetOffsetShell --broker-list localhost:9092 --topic TOPIC --time -1"));
+        .help("bin/kafka-run-class.sh kafka.tools.GetOffsetShell --broker-list localhost:9092 --topic TOPIC --time -1"));
     };
     let found = CLASSES.iter().find(|(known, _)| *known == class).and_then(|(_, name)| tools::named(name));
     match found {
-        Some(tool) => (tool.run)(&arguments),
+        Some(tool) => tool.run_with(&arguments),
         None => Err(Failure::verbatim(format!("Error: Could not find or load main class {class}"))
             .cause("no Java is run here; only Kafka's own tools are known by their classes")
-            .help("tidemill --help")),
+            .help("bin/tidemill --help")),
     }
 }
 

@@ -3,11 +3,13 @@
 //! The script runs in an ordinary Python interpreter that finds our `pyspark` package first. What Spark would hand to its JVM as properties
 //! travels as one JSON object in the environment ([`CONF_VARIABLE`]); options that mean nothing without a cluster are taken and named once.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use protocol::spelling;
+use runtime::machine::without_number;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
@@ -35,6 +37,13 @@ Taken and ignored, because there is no JVM and no cluster here: --packages, --ja
 --driver-memory, --driver-cores, --driver-class-path, --driver-java-options, --driver-library-path, --executor-memory, --executor-cores,
 --total-executor-cores, --num-executors, --queue, --archives, --principal, --keytab, --proxy-user, --supervise
 ";
+
+/// The oldest Python that our package runs on.
+const PYTHON_MIN: (u32, u32) = (3, 9);
+
+/// Options with a meaning here.
+const OPTIONS: &[&str] =
+    &["--master", "--name", "--conf", "--properties-file", "--py-files", "--files", "--verbose", "--version", "--help"];
 
 /// Options with a value that mean nothing here.
 const WITHOUT_MEANING: &[&str] = &[
@@ -88,19 +97,16 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     if !submission.ignored.is_empty() {
         eprintln!("note: without meaning here and ignored: {}", submission.ignored.join(" "));
     }
-    if !Path::new(&submission.script).is_file() {
-        return Err(Failure::verbatim(format!(
-            "python3: can't open file '{}': [Errno 2] No such file or directory",
-            submission.script
-        ))
-        .help("spark-submit SCRIPT.py [arguments]; options go before the script"));
-    }
+    check_script(&submission.script)?;
     let package = package_folder()?;
     let native = native_library(&package)?;
     let chosen = std::env::var_os("PYSPARK_DRIVER_PYTHON").or_else(|| std::env::var_os("PYSPARK_PYTHON"));
     let of_wheel = interpreter_beside(&package);
     // The interpreter that the wheel was installed for finds the package by itself, and its other packages must not hide the standard library.
     let path_of_package = chosen.is_some() || of_wheel.is_none();
+    if let Some(chosen) = &chosen {
+        check_python(chosen, &submission)?;
+    }
     let python = chosen.or(of_wheel).unwrap_or_else(|| OsString::from("python3"));
     if submission.verbose {
         eprintln!("python {} with {} and {}", python.to_string_lossy(), package.display(), native.display());
@@ -111,12 +117,88 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
         .env("PYTHONPATH", import_path(&submission, &package, path_of_package))
         // Strings find the same partition in every run, as under Spark's own spark-submit.
         .env("PYTHONHASHSEED", std::env::var_os("PYTHONHASHSEED").unwrap_or_else(|| "0".into()))
-        .env(CONF_VARIABLE, Value::Object(submission.conf).to_string())
+        .env(CONF_VARIABLE, Value::Object(submission.conf.clone()).to_string())
         .env(NATIVE_VARIABLE, &native)
         .exec();
-    Err(Failure::new(format!("cannot run {}", python.to_string_lossy()))
-        .cause(error)
-        .help("set PYSPARK_PYTHON to a Python 3.9 or newer"))
+    Err(no_python(&python, &error, &submission))
+}
+
+/// A script that is not there is told as Python tells it, with what else is there.
+fn check_script(script: &str) -> Result<(), Failure> {
+    let path = Path::new(script);
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if matches!(ending, "jar" | "R" | "r" | "scala" | "java") {
+        return Err(Failure::usage(format!("{script} is not a Python script"))
+            .cause("jobs in other languages need a JVM or R, and there is none here")
+            .help("bin/spark-submit --help"));
+    }
+    if path.is_file() {
+        return Ok(());
+    }
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        return Err(Failure::verbatim(format!("python3: can't find '__main__' module in '{script}'"))
+            .cause("it is a folder; spark-submit takes one script")
+            .help(format!("ls {script}")));
+    }
+    let failure =
+        Failure::verbatim(format!("python3: can't open file '{script}': [Errno 2] No such file or directory"));
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let failure = match spelling::nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => failure.cause(format!("did you mean {}?", path.with_file_name(near).display())),
+        None => failure.cause("options go before the script, and what follows it is the script's own"),
+    };
+    let place = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    Err(failure.help(format!("ls {}", place.display())))
+}
+
+/// Looks whether an interpreter that somebody chose can be one: an old one fails later, in words that do not name it. `python3` found by its name
+/// is spared the time; our package looks for itself.
+fn check_python(python: &OsStr, submission: &Submission) -> Result<(), Failure> {
+    let asked = Command::new(python)
+        .args(["-E", "-S", "-c", "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    let said = asked.map_err(|error| no_python(python, &error, submission))?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    let version = text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let wrong = match version {
+        Some(version) if said.status.success() && version >= PYTHON_MIN => return Ok(()),
+        Some((major, minor)) => {
+            format!("it is Python {major}.{minor}, and the package needs {}.{} or newer", PYTHON_MIN.0, PYTHON_MIN.1)
+        }
+        None => "it does not answer as a Python interpreter does".to_owned(),
+    };
+    Err(Failure::new(format!("{} cannot run this", python.to_string_lossy()))
+        .cause(wrong)
+        .help(with_python3(submission)))
+}
+
+/// What is said of an interpreter that does not start; the first words are those of Java, which Spark's users search for.
+fn no_python(python: &OsStr, error: &std::io::Error, submission: &Submission) -> Failure {
+    let number = error.raw_os_error().map(|number| format!("error={number}, ")).unwrap_or_default();
+    let (name, why) = (python.to_string_lossy(), error.to_string());
+    let failure = Failure::verbatim(format!("Cannot run program \"{name}\": {number}{}", without_number(&why)));
+    let variable =
+        ["PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON"].into_iter().find(|name| std::env::var_os(name).is_some());
+    match variable {
+        Some(variable) => failure.cause(format!("{variable} names it")).help(with_python3(submission)),
+        None => failure.cause("there is no Python on the path").help("apt-get install python3"),
+    }
+}
+
+/// The same job with the interpreter that most machines have.
+fn with_python3(submission: &Submission) -> String {
+    let mut words = vec![
+        "PYSPARK_PYTHON=python3 PYSPARK_DRIVER_PYTHON=python3 bin/spark-submit".to_owned(),
+        submission.script.clone(),
+    ];
+    words.extend(submission.arguments.iter().cloned());
+    words.join(" ")
 }
 
 /// Spark's rule: options, then the script, then everything else belongs to the script.
@@ -129,8 +211,7 @@ fn understand(words: &[String]) -> Result<Submission, Failure> {
             _ => (word.as_str(), None),
         };
         let mut value = || {
-            let missing =
-                || Failure::usage(format!("Missing argument for option '{option}'")).help("spark-submit --help");
+            let missing = || Failure::misuse(format!("Missing argument for option '{option}'"));
             inline.clone().or_else(|| words.next().cloned()).ok_or_else(missing)
         };
         match option {
@@ -143,7 +224,7 @@ fn understand(words: &[String]) -> Result<Submission, Failure> {
             "--conf" | "-c" => {
                 let pair = value()?;
                 let (key, value) =
-                    pair.split_once('=').ok_or_else(|| Failure::usage(format!("Spark config without '=': {pair}")))?;
+                    pair.split_once('=').ok_or_else(|| Failure::misuse(format!("Spark config without '=': {pair}")))?;
                 set(&mut submission.conf, key.trim(), value.trim().to_owned());
             }
             "--properties-file" => read_properties(Path::new(&value()?), &mut submission.conf)?,
@@ -155,7 +236,11 @@ fn understand(words: &[String]) -> Result<Submission, Failure> {
             "--supervise" => submission.ignored.push(option.to_owned()),
             _ if WITHOUT_MEANING.contains(&option) => submission.ignored.push(format!("{option} {}", value()?)),
             _ if word.starts_with('-') => {
-                return Err(Failure::usage(format!("Unrecognized option: {word}")).help("spark-submit --help"));
+                let failure = Failure::misuse(format!("Unrecognized option: {word}"));
+                return Err(match spelling::nearest(option, OPTIONS.iter().chain(WITHOUT_MEANING).copied()) {
+                    Some(near) => failure.cause(format!("did you mean {near}?")),
+                    None => failure,
+                });
             }
             _ => {
                 submission.script = word.clone();
@@ -165,7 +250,7 @@ fn understand(words: &[String]) -> Result<Submission, Failure> {
         }
     }
     if submission.script.is_empty() {
-        return Err(Failure::usage("Missing application resource.").help("spark-submit SCRIPT.py [arguments]"));
+        return Err(Failure::misuse("Missing application resource.").cause("no script was named"));
     }
     Ok(submission)
 }
@@ -178,15 +263,23 @@ fn check_master(master: &str) -> Result<(), Failure> {
     if master == "local" || (master.starts_with("local[") && master.ends_with(']')) {
         return Ok(());
     }
-    Err(Failure::usage(format!("--master {master} is not served by this engine"))
-        .cause("jobs run in this process; handing a script to a real Spark cluster is not built yet")
-        .help("spark-submit --master 'local[*]' SCRIPT.py"))
+    let known = ["yarn", "mesos", "k8s", "spark", "local"].iter().any(|name| master.starts_with(name));
+    Err(match known {
+        true => Failure::usage(format!("--master {master} is not served by this engine")).cause(
+            "jobs run in this process; handing a script to a real Spark cluster is not built yet: --master 'local[*]'",
+        ),
+        false => Failure::misuse("Master must either be yarn or start with spark, mesos, k8s, or local")
+            .cause(format!("--master {master}")),
+    })
 }
 
 /// Spark's properties files: `key value` or `key=value` a line.
 fn read_properties(path: &Path, conf: &mut Map<String, Value>) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(format!("cannot read {}", path.display())).cause(error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let place = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+        let failure = Failure::new(format!("cannot read {}", path.display())).cause(error);
+        failure.help(format!("ls -l {}", place.display()))
+    })?;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (key, value) = line.split_once(['=', ' ', '\t']).unwrap_or((line, ""));
         // What is said on the command line wins over the file.

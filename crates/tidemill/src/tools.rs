@@ -5,9 +5,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use client::kafka::ClientError;
 pub use client::kafka::similar::did_you_mean;
-use client::kafka::similar::distance;
+use protocol::spelling;
 
 use crate::failure::Failure;
 use crate::{
@@ -24,6 +23,13 @@ pub struct Tool {
     pub about: &'static str,
     /// Runs it with the words after its name.
     pub run: fn(&[String]) -> Result<(), Failure>,
+}
+
+impl Tool {
+    /// Runs it; a command line that makes no sense names at least the tool's help.
+    pub fn run_with(&self, words: &[String]) -> Result<(), Failure> {
+        (self.run)(words).map_err(|failure| failure.or_help_of_misuse(|| format!("{} --help", typed(self.name))))
+    }
 }
 
 /// Every tool, in the order of the help text.
@@ -93,20 +99,19 @@ pub fn help() -> String {
 /// What is said for a word that names no tool.
 pub fn unknown(word: &str) -> Failure {
     let failure = Failure::usage(format!("tidemill has no tool named {word}"));
-    match TOOLS.iter().map(|tool| (distance(tool.name, word), tool.name)).min() {
-        Some((distance, name)) if distance <= 3 => failure.help(format!("tidemill {name}")),
-        _ => failure.help("tidemill --help"),
+    match spelling::nearest(word, TOOLS.iter().map(|tool| tool.name)) {
+        Some(near) => failure.cause(format!("did you mean {near}?")).help(format!("bin/tidemill {near} --help")),
+        None => failure.help("bin/tidemill --help"),
     }
 }
 
-/// Says on stderr what keeps a tool waiting. The caller says it once and goes on trying: a flood of the same line helps nobody.
-pub fn tell_once(error: &ClientError) {
-    eprintln!("WARN {error}");
-    if let Some(cause) = error.cause() {
-        eprintln!("cause: {cause}");
-    }
-    if let Some(help) = error.help() {
-        eprintln!("help: {help}");
+/// How a tool is called from the folder that holds `bin/`.
+pub fn typed(name: &str) -> String {
+    match name {
+        "spark-submit" => "bin/spark-submit".to_owned(),
+        "serve" | "demo" | "layout" => format!("bin/tidemill {name}"),
+        name if name.starts_with("kafka-") || name.starts_with("zookeeper-") => format!("bin/{name}.sh"),
+        name => format!("bin/{name}"),
     }
 }
 

@@ -120,30 +120,34 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
              To avoid issues it is best to use either, but not both."
         );
     }
-    let done = match (options.zookeeper.clone(), options.bootstrap_server.clone()) {
+    let done = match (&options.zookeeper, &options.bootstrap_server) {
         (Some(_), Some(_)) => {
             return Err(usage("Option \"[zookeeper]\" can't be used with option \"[bootstrap-server]\""));
         }
         (None, None) => {
             return Err(usage("Missing required argument \"[bootstrap-server]\"")
                 .cause("say where the brokers are, or with --zookeeper where their ZooKeeper is")
-                .help("kafka-topics.sh --list --bootstrap-server localhost:9092"));
+                .help("bin/kafka-topics.sh --list --bootstrap-server localhost:9092"));
         }
-        (Some(hosts), None) => connect::block_on(zookeeper::run(&options, &hosts)),
-        (None, Some(servers)) => connect::block_on(bootstrap::run(&options, &servers)),
+        (Some(hosts), None) => {
+            connect::block_on(zookeeper::run(&options, hosts)).map_err(|failure| failure.with_zookeeper(hosts))
+        }
+        (None, Some(servers)) => {
+            connect::block_on(bootstrap::run(&options, servers)).map_err(|failure| failure.with_servers(servers))
+        }
     };
     done.map_err(|failure| failure.behind("Error while executing topic command : "))
 }
 
 fn usage(what: &str) -> Failure {
-    Failure::verbatim(what).help("kafka-topics.sh --help")
+    Failure::misuse(what).help("bin/kafka-topics.sh --help")
 }
 
 /// `name=value` pairs of `--config`.
 fn parse_configs(options: &Options) -> Result<Vec<(String, String)>, Failure> {
     let pair = |text: &String| match text.split_once('=') {
         Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-        None => Err(Failure::verbatim(
+        None => Err(Failure::misuse(
             "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".",
         )),
     };
@@ -155,7 +159,7 @@ fn chosen(options: &Options, mut all: Vec<String>) -> Result<Vec<String>, Failur
     all.sort();
     if let Some(topic) = &options.topic {
         let pattern = regex::Regex::new(&format!("^(?:{topic})$"))
-            .map_err(|error| Failure::verbatim(format!("{topic} is an invalid regex.")).cause(error))?;
+            .map_err(|error| Failure::misuse(format!("{topic} is an invalid regex.")).cause(error))?;
         all.retain(|name| name == topic || pattern.is_match(name));
     }
     if options.exclude_internal {

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use client::zookeeper::{CreateMode, Session, Stat, ZkError};
+use protocol::spelling;
 use protocol::zookeeper::{Acl, Id};
 
 use crate::connect;
-use crate::failure::Failure;
+use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 
 const HELP: &str = "\
 Commands:
@@ -26,6 +27,25 @@ Commands:
   quit
 ";
 
+/// Names of the commands, for guesses at misspelt ones.
+const COMMANDS: [&str; 15] = [
+    "addauth",
+    "close",
+    "create",
+    "delete",
+    "deleteall",
+    "get",
+    "getAcl",
+    "help",
+    "ls",
+    "ls2",
+    "quit",
+    "rmr",
+    "set",
+    "setAcl",
+    "stat",
+];
+
 /// Runs the tool.
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -37,13 +57,14 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
         }
         [hosts, rest @ ..] => (*hosts, rest),
     };
-    connect::block_on(async {
+    let done = connect::block_on(async {
         eprintln!("Connecting to {hosts}");
         let session = connect::zookeeper(hosts).await?;
         let done = if command.is_empty() { converse(&session).await } else { run_one(&session, command).await };
         session.close().await;
         done
-    })
+    });
+    done.map_err(|failure| failure.with_zookeeper(hosts))
 }
 
 /// Reads commands until `quit` or the end of stdin. A command that fails says so and the next one is read.
@@ -133,9 +154,12 @@ async fn run_one(session: &Session, words: &[&str]) -> Result<(), Failure> {
             println!("Sync is OK");
         }
         _ => {
-            return Err(
-                Failure::usage(format!("Command not found: {}", words.join(" "))).help("zookeeper-shell --help")
-            );
+            let failure = Failure::misuse(format!("Command not found: Command not found {}", words.join(" ")));
+            return Err(match spelling::nearest(name, COMMANDS) {
+                Some(near) => failure.cause(format!("did you mean {near}?")),
+                None if COMMANDS.contains(name) => failure.cause(format!("these are not the words that {name} takes")),
+                None => failure,
+            });
         }
     }
     Ok(())
@@ -174,13 +198,16 @@ async fn list_below(session: &Session, path: &str) -> Result<(), Failure> {
 fn explain(error: &ZkError) -> Failure {
     use client::zookeeper::ErrorCode;
     match error {
-        ZkError::Server { code: ErrorCode::NoNode, path } => Failure::verbatim(format!("Node does not exist: {path}")),
+        ZkError::Server { code: ErrorCode::NoNode, path } => {
+            let parent = path.rsplit_once('/').map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
+            Failure::verbatim(format!("Node does not exist: {path}"))
+                .help(format!("bin/zookeeper-shell.sh {EXAMPLE_ZOOKEEPER} ls {parent}"))
+        }
         ZkError::Server { code: ErrorCode::NodeExists, path } => {
             Failure::verbatim(format!("Node already exists: {path}"))
         }
-        ZkError::Server { code: ErrorCode::NotEmpty, path } => {
-            Failure::verbatim(format!("Node not empty: {path}")).help(format!("deleteall {path}"))
-        }
+        ZkError::Server { code: ErrorCode::NotEmpty, path } => Failure::verbatim(format!("Node not empty: {path}"))
+            .help(format!("bin/zookeeper-shell.sh {EXAMPLE_ZOOKEEPER} deleteall {path}")),
         ZkError::Server { code: ErrorCode::BadVersion, path } => {
             Failure::verbatim(format!("version No is not valid : {path}"))
         }

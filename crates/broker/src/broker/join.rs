@@ -44,8 +44,14 @@ impl Start {
             self.refuse_locked(dir)?;
         }
         let session = self.reach_zookeeper().await?;
-        registration::ensure_parents(&session).await?;
-        let cluster_id = registration::cluster_id(&session, self.random).await?;
+        let failed = |error: ZkError| BrokerError::ZooKeeper {
+            action: "give the cluster's metadata".to_owned(),
+            cause: error.to_string(),
+        };
+        // Watches need no tree to be there, and asking whether the server knows persistent ones takes a session of its own: both at once.
+        let (tree, feed) = tokio::join!(registration::ensure_tree(&session, self.random), Feed::start(session.clone()));
+        let cluster_id = tree?;
+        let mut feed = feed.map_err(failed)?;
         let id = self.broker_id(&session).await?;
         let mut previous: Vec<i64> = Vec::new();
         for session in self.config.log_dirs.iter().flat_map(|dir| self.noted_sessions(dir)) {
@@ -53,18 +59,15 @@ impl Start {
                 previous.push(session);
             }
         }
-        let failed = |error: ZkError| BrokerError::ZooKeeper {
-            action: "give the cluster's metadata".to_owned(),
-            cause: error.to_string(),
-        };
-        let mut feed = Feed::start(session.clone()).await.map_err(failed)?;
         let mut image = Image::default();
         for change in feed.read_all().await.map_err(failed)? {
             image.apply(change, &self.config.settings);
         }
         image.complete = true;
         registration::refuse_foreign(&image, id, &self.config.zookeeper_connect)?;
-        registration::refuse_taken(&session, id, &previous, self.clock).await?;
+        if image.is_live(id) {
+            registration::refuse_taken(&session, id, &previous, self.clock).await?;
+        }
         Ok(Joined { session, cluster_id, id, previous, feed, image })
     }
 
@@ -99,7 +102,7 @@ impl Start {
             Err(error) => Err(BrokerError::ZooKeeperUnreachable {
                 servers: servers.clone(),
                 origin,
-                instead: probe::instead_of_zookeeper(session.connect_string()).await,
+                instead: probe::instead_of_zookeeper(session.connect_string()).await.map(|instead| instead.to_string()),
                 timeout_ms: limit.as_millis(),
                 cause: match error {
                     ZkError::ConnectTimeout { last, .. } => without_number(&last).to_owned(),

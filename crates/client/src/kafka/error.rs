@@ -278,7 +278,9 @@ impl ClientError {
             ClientError::InvalidAddress { .. } => {
                 Some("Please provide valid host:port like host1:9091,host2:9092".to_owned())
             }
-            ClientError::Unreachable { cause, .. } | ClientError::Disconnected { cause, .. } => Some(without_number(cause).to_owned()),
+            ClientError::Unreachable { cause, .. } | ClientError::Disconnected { cause, .. } => {
+                Some(without_number(cause).to_owned())
+            }
             ClientError::RequestTimeout { api, waited_ms, .. } => {
                 Some(format!("no answer to {api} within {waited_ms} ms"))
             }
@@ -302,7 +304,9 @@ impl ClientError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            ClientError::InvalidAddress { .. } => format!("bin/kafka-topics.sh --list --bootstrap-server {EXAMPLE_SERVERS}"),
+            ClientError::InvalidAddress { .. } => {
+                format!("bin/kafka-topics.sh --list --bootstrap-server {EXAMPLE_SERVERS}")
+            }
             ClientError::Unreachable { .. } | ClientError::NoBroker { .. } | ClientError::Disconnected { .. } => {
                 "bin/kafka-server-start.sh config/server.properties".to_owned()
             }
@@ -382,10 +386,14 @@ fn broker_help(code: ErrorCode, about: &str) -> Option<String> {
             "bin/kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config max.message.bytes=10485760 {server}   (or send smaller records)"
         ),
         ErrorCode::INVALID_REPLICATION_FACTOR => {
-            format!("bin/kafka-topics.sh --create --topic {topic} --replication-factor 1 {server}   (or start more brokers)")
+            format!(
+                "bin/kafka-topics.sh --create --topic {topic} --replication-factor 1 {server}   (or start more brokers)"
+            )
         }
         ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::LEADER_NOT_AVAILABLE => describe_topic(topic),
-        ErrorCode::NON_EMPTY_GROUP => format!("bin/kafka-consumer-groups.sh --describe --members --group {about} {server}"),
+        ErrorCode::NON_EMPTY_GROUP => {
+            format!("bin/kafka-consumer-groups.sh --describe --members --group {about} {server}")
+        }
         _ => return None,
     })
 }

@@ -27,7 +27,7 @@ fn resource(entity: &Entity) -> Result<ConfigResource, Failure> {
     let broker = |name: &str| {
         let wrong = |_| {
             let kind = &entity.kind;
-            Failure::verbatim(format!("The entity name for {kind} must be a valid integer broker id, found: {name}"))
+            Failure::misuse(format!("The entity name for {kind} must be a valid integer broker id, found: {name}"))
         };
         name.parse().map(BrokerId).map_err(wrong)
     };

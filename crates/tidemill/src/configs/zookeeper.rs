@@ -2,10 +2,11 @@
 
 use client::zookeeper::znodes::{ConfigChange, EntityConfig};
 use client::zookeeper::{CreateMode, Session, paths};
+use protocol::spelling;
 
 use super::{Entity, Options};
 use crate::connect;
-use crate::failure::Failure;
+use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 use crate::properties::Pairs;
 
 /// What can be set for a topic (Kafka 3.9: `TopicConfig`, `LogConfig`).
@@ -57,14 +58,18 @@ pub async fn run(options: &Options, entity: &Entity, added: &Pairs, hosts: &str)
         "topics" => TOPIC_CONFIGS,
         "clients" => CLIENT_CONFIGS,
         other => {
-            return Err(Failure::verbatim(format!("--entity-type must be 'topics' or 'clients', not {other}"))
-                .help("kafka-configs.sh --bootstrap-server localhost:9092 ..."));
+            return Err(Failure::misuse(format!("--entity-type must be 'topics' or 'clients', not {other}"))
+                .cause("other entities are known to the brokers alone: --bootstrap-server"));
         }
     };
     if let Some((name, _)) = added.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        return Err(Failure::verbatim(format!(
+        let failure = Failure::misuse(format!(
             "Error while executing topic command requirement failed: Unknown configuration \"{name}\"."
-        )));
+        ));
+        return Err(match spelling::nearest(name, known.iter().copied()) {
+            Some(near) => failure.cause(format!("did you mean {near}?")),
+            None => failure,
+        });
     }
     let session = connect::zookeeper(hosts).await?;
     let done = match (&entity.name, options.alter) {
@@ -77,8 +82,13 @@ pub async fn run(options: &Options, entity: &Entity, added: &Pairs, hosts: &str)
 
 async fn alter(session: &Session, options: &Options, kind: &str, name: &str, added: &Pairs) -> Result<(), Failure> {
     if kind == "topics" && session.exists(&paths::topic(name)).await?.is_none() {
-        return Err(Failure::verbatim(format!("Topic \"{name}\" does not exist."))
-            .help("kafka-topics.sh --list --zookeeper localhost:2181"));
+        let all = session.get_children(paths::BROKER_TOPICS).await.unwrap_or_default();
+        let failure = Failure::verbatim(format!("Topic \"{name}\" does not exist."))
+            .help(format!("bin/kafka-topics.sh --list --zookeeper {EXAMPLE_ZOOKEEPER}"));
+        return Err(match spelling::nearest(name, all.iter().map(String::as_str)) {
+            Some(near) => failure.cause(format!("did you mean \"{near}\"?")),
+            None => failure,
+        });
     }
     let path = paths::config_entity(kind, name);
     let mut config = read(session, &path).await?;

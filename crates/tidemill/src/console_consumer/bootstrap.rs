@@ -9,9 +9,9 @@ use runtime::Clock;
 use super::advice::{self, Advice};
 use super::options::{Bootstrap, Options, Source, Start, Topics};
 use super::{End, Patience, Printed, Printer};
+use crate::connect::{self, NoContact};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::tools;
 
 /// Longest time to commit and to leave the group at the end.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ impl Reader {
         match self {
             Reader::Group(consumer) => {
                 if let Err(error) = consumer.close(CLOSE_MAX).await {
-                    tools::tell_once(&error);
+                    Failure::from(error).warn();
                 }
             }
             Reader::Partition(consumer) => consumer.close(),
@@ -82,9 +82,16 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
     let Source::Bootstrap(bootstrap) = &options.source else { return Ok(()) };
     let mut interrupt = Interrupt::listen()?;
     let cluster = Cluster::new(bootstrap.config.client.clone(), Clock::real());
-    if let Err(error) = cluster.any_connection().await {
+    let met = tokio::select! {
+        biased;
+        signal = interrupt.next() => return End::Interrupted(signal).outcome(),
+        met = connect::contact(&cluster) => met,
+    };
+    match met {
+        Ok(()) => {}
+        Err(NoContact::Wrong(failure)) => return Err(failure),
         // Brokers may be about to start: it goes on trying, as Kafka's tool does.
-        tools::tell_once(&error);
+        Err(NoContact::Failed(error)) => Failure::from(error).warn(),
     }
     let mut printer = Printer::new(options);
     let reader = Reader::new(cluster.clone(), bootstrap, options)?;

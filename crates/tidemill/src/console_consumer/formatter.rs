@@ -63,7 +63,7 @@ impl Deserializer {
             "FloatDeserializer" => Deserializer::Float,
             "DoubleDeserializer" => Deserializer::Double,
             _ => {
-                return Err(Failure::verbatim(format!("java.lang.ClassNotFoundException: {class}"))
+                return Err(Failure::misuse(format!("java.lang.ClassNotFoundException: {class}"))
                     .cause("no Java class is loaded here; known are Kafka's String, ByteArray, Short, Integer, Long, Float and Double deserializers"));
             }
         })
@@ -98,7 +98,7 @@ impl Formatter {
             "LoggingMessageFormatter" => true,
             "NoOpMessageFormatter" => return Ok(Formatter::Nothing),
             _ => {
-                return Err(Failure::verbatim(format!("java.lang.ClassNotFoundException: {class}"))
+                return Err(Failure::misuse(format!("java.lang.ClassNotFoundException: {class}"))
                     .cause("no Java class is loaded here; known are DefaultMessageFormatter, LoggingMessageFormatter and NoOpMessageFormatter"));
             }
         };

@@ -211,21 +211,21 @@ pub fn read(words: &[String]) -> Result<Options, Failure> {
         && properties::last(&settings, "auto.offset.reset")
             .is_some_and(|reset| matches!(reset.trim(), "latest" | "largest" | "none"))
     {
-        return Err(Failure::verbatim("Can't simultaneously specify --from-beginning and auto.offset.reset")
-            .help("leave one of the two out"));
+        return Err(Failure::misuse("Can't simultaneously specify --from-beginning and auto.offset.reset")
+            .cause("each of them says where to begin; leave one out"));
     }
     let source = match (&words.zookeeper, &words.bootstrap_server) {
         (Some(_), Some(_)) => {
-            return Err(Failure::verbatim("Option \"[zookeeper]\" can't be used with option \"[bootstrap-server]\""));
+            return Err(Failure::misuse("Option \"[zookeeper]\" can't be used with option \"[bootstrap-server]\""));
         }
         (None, None) => {
-            return Err(Failure::verbatim("Missing required argument \"[bootstrap-server]\"")
+            return Err(Failure::misuse("Missing required argument \"[bootstrap-server]\"")
                 .cause("say where the brokers are, or with --zookeeper where their ZooKeeper is")
-                .help("kafka-console-consumer.sh --zookeeper localhost:2181 --topic TOPIC --from-beginning"));
+                .help(example(&topics)));
         }
         (Some(hosts), None) => {
             let mut config = ZookeeperConsumerConfig::new(hosts.as_str(), group);
-            properties::apply(&settings, |name, value| match name {
+            properties::apply(&settings, &[words.consumer_config.as_deref()], |name, value| match name {
                 "isolation.level" => Ok(true),
                 _ => Ok(config.set(name, value)?),
             })?;
@@ -263,17 +263,26 @@ pub fn read(words: &[String]) -> Result<Options, Failure> {
 fn topics(words: &Words) -> Result<Topics, Failure> {
     let given = [words.topic.is_some(), words.include.is_some(), words.blacklist.is_some()];
     if given.iter().filter(|given| **given).count() != 1 {
-        return Err(Failure::verbatim(match words.zookeeper {
+        return Err(Failure::misuse(match words.zookeeper {
             Some(_) => "Exactly one of whitelist/blacklist/topic is required.",
             None => "Exactly one of --include/--topic is required.",
         })
-        .help("kafka-console-consumer.sh --zookeeper localhost:2181 --topic TOPIC"));
+        .help("bin/kafka-topics.sh --list --zookeeper localhost:2181"));
     }
     Ok(match (&words.topic, &words.include, &words.blacklist) {
         (Some(topic), _, _) => Topics::Named(topic.clone()),
         (_, Some(regex), _) => Topics::Include(regex.clone()),
         (_, _, excluded) => Topics::Exclude(excluded.clone().unwrap_or_default()),
     })
+}
+
+/// A command line that works, about the same topic.
+fn example(topics: &Topics) -> String {
+    let topic = match topics {
+        Topics::Named(topic) => topic,
+        Topics::Include(_) | Topics::Exclude(_) => "wordsendertest",
+    };
+    format!("bin/kafka-console-consumer.sh --zookeeper localhost:2181 --topic {topic} --from-beginning")
 }
 
 /// The group, and whether its name is made up. One that is named in several places must be the same in all.
@@ -285,7 +294,7 @@ fn group(words: &Words, settings: &Pairs) -> Result<(String, bool), Failure> {
     match given[..] {
         [] => Ok((format!("console-consumer-{}", Random::real().below(100_000)), true)),
         [group] => Ok((group.to_owned(), false)),
-        _ => Err(Failure::verbatim(
+        _ => Err(Failure::misuse(
             "The group ids provided in different places (directly using '--group', via '--consumer-property', or via '--consumer.config') do not match.",
         )
         .cause(format!("Detected group ids: {}", given.join(", ")))),
@@ -300,9 +309,8 @@ fn bootstrap(
     settings: &Pairs,
 ) -> Result<Bootstrap, Failure> {
     if words.blacklist.is_some() {
-        return Err(Failure::verbatim("blacklist is not a recognized option")
-            .cause("brokers' groups have no list of what is left out")
-            .help("--include takes a regular expression; or ask with --zookeeper"));
+        return Err(Failure::misuse("blacklist is not a recognized option")
+            .cause("brokers' groups have no list of what is left out; --include takes a regular expression"));
     }
     let mut client = connect::client_config(servers, None)?;
     client.client_id = "console-consumer".to_owned();
@@ -314,15 +322,16 @@ fn bootstrap(
     if words.from_beginning {
         config.auto_offset_reset = OffsetReset::Earliest;
     }
-    properties::apply(settings, |name, value| Ok(config.set(name, value)?))?;
+    let files = [words.consumer_config.as_deref()];
+    properties::apply(settings, &files, |name, value| Ok(config.set(name, value)?))?;
     config.validate()?;
     let partition = match (words.partition, &words.offset) {
-        (None, Some(_)) => return Err(Failure::verbatim("The partition is required when offset is specified.")),
+        (None, Some(_)) => return Err(Failure::misuse("The partition is required when offset is specified.")),
         (Some(_), _) if words.topic.is_none() => {
-            return Err(Failure::verbatim("The topic is required when partition is specified."));
+            return Err(Failure::misuse("The topic is required when partition is specified."));
         }
         (Some(_), Some(_)) if words.from_beginning => {
-            return Err(Failure::verbatim("Options from-beginning and offset cannot be specified together."));
+            return Err(Failure::misuse("Options from-beginning and offset cannot be specified together."));
         }
         (Some(partition), offset) => Some((partition, start(offset.as_deref(), words.from_beginning)?)),
         (None, None) => None,
@@ -338,7 +347,7 @@ fn start(offset: Option<&str>, from_beginning: bool) -> Result<Start, Failure> {
         Some("earliest") => Ok(Start::End(OffsetSpec::Earliest)),
         Some(text) => match text.parse() {
             Ok(offset) if offset >= 0 => Ok(Start::At(Offset(offset))),
-            _ => Err(Failure::verbatim(format!(
+            _ => Err(Failure::misuse(format!(
                 "The provided offset value '{text}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
             ))),
         },

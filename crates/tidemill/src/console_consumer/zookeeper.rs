@@ -9,7 +9,7 @@ use super::advice::{self, Advice};
 use super::options::{Options, Source};
 use super::{End, Patience, Printed, Printer};
 use crate::connect;
-use crate::failure::Failure;
+use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 use crate::interrupt::{Interrupt, Interrupted};
 
 /// Reads until an end comes.
@@ -17,7 +17,11 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
     let Source::Zookeeper(config) = &options.source else { return Ok(()) };
     let mut interrupt = Interrupt::listen()?;
     let subscription = Subscription::Filter { filter: options.topics.filter()?, threads: 1 };
-    prepare(options, config).await?;
+    tokio::select! {
+        biased;
+        signal = interrupt.next() => return End::Interrupted(signal).outcome(),
+        prepared = prepare(options, config) => prepared?,
+    }
     let mut printer = Printer::new(options);
     let started = tokio::select! {
         signal = interrupt.next() => Err(signal),
@@ -25,7 +29,7 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
     };
     let end = match started {
         Err(signal) => Ok(End::Interrupted(signal)),
-        Ok(Err(error)) => Err(explain(config, error)),
+        Ok(Err(error)) => Err(explain(config, error).await),
         Ok(Ok(consumer)) => {
             let end = read(&consumer, options, &mut printer, &mut interrupt).await;
             interrupt.second_ends_at_once();
@@ -56,7 +60,9 @@ async fn prepare(options: &Options, config: &ZookeeperConsumerConfig) -> Result<
         } else if options.from_beginning && group::has_offsets(&session, group).await? {
             return Err(Failure::verbatim(format!(
                 "Found previous offset information for this group {group}. Please use --delete-consumer-offsets to delete previous offsets metadata"
-            )));
+            ))
+            .cause("a group that has read before goes on where it was")
+            .help(format!("bin/kafka-consumer-offset-checker.sh --zookeeper {EXAMPLE_ZOOKEEPER} --group {group}")));
         }
         Ok(())
     };
@@ -142,9 +148,9 @@ fn print(consumer: &ZookeeperConsumer, printer: &mut Printer, blocks: &[FetchedB
     Ok(ended)
 }
 
-fn explain(config: &ZookeeperConsumerConfig, error: ConsumerError) -> Failure {
+async fn explain(config: &ZookeeperConsumerConfig, error: ConsumerError) -> Failure {
     match error {
-        ConsumerError::Zookeeper(error) => connect::unreachable_zookeeper(&config.zookeeper_connect, &error),
+        ConsumerError::Zookeeper(error) => connect::unreachable_zookeeper(&config.zookeeper_connect, error).await,
         other => other.into(),
     }
 }

@@ -58,14 +58,14 @@ impl LineFormat {
         ];
         for (name, value, other_name, other) in separators {
             if value == other {
-                return Err(Failure::verbatim(format!("{name} and {other_name} may not be equal")));
+                return Err(Failure::misuse(format!("{name} and {other_name} may not be equal")));
             }
         }
         let empty = [&format.key_separator, &format.headers_delimiter, &format.headers_separator]
             .into_iter()
             .any(String::is_empty);
         if empty {
-            return Err(Failure::new("a separator must not be empty").help("--property key.separator=:"));
+            return Err(Failure::usage("a separator must not be empty"));
         }
         Ok(format)
     }

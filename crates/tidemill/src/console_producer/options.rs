@@ -1,7 +1,7 @@
 //! The command line of the console producer: every option of 0.8.2, 0.9, 3.9 and 4.2.
 
 use clap::Parser;
-use client::kafka::ProducerConfig;
+use client::kafka::{EXAMPLE_SERVERS, ProducerConfig};
 
 use super::line_reader::LineFormat;
 use crate::failure::Failure;
@@ -113,17 +113,19 @@ pub struct Options {
 /// Reads the command line and the files it names.
 pub fn read(words: &[String]) -> Result<Options, Failure> {
     let words: Words = options::parse("kafka-console-producer", words)?;
+    let topic = words.topic.clone().filter(|topic| !topic.is_empty());
     let Some(servers) = words.bootstrap_server.as_ref().or(words.broker_list.as_ref()) else {
-        return Err(missing("bootstrap-server"));
+        return Err(missing("bootstrap-server", topic.as_deref()));
     };
-    let Some(topic) = words.topic.clone().filter(|topic| !topic.is_empty()) else {
-        return Err(missing("topic"));
+    let Some(topic) = topic else {
+        return Err(missing("topic", None));
     };
     let mut client = connect::client_config(servers, None)?;
     client.client_id = "console-producer".to_owned();
     let mut producer = ProducerConfig::new(client);
     let settings = settings(&words)?;
-    properties::apply(&settings, |name, value| Ok(producer.set(name, value)?))?;
+    let files = [words.producer_config.as_deref()];
+    properties::apply(&settings, &files, |name, value| Ok(producer.set(name, value)?))?;
     if properties::last(&settings, "delivery.timeout.ms").is_none() {
         // Kafka's rule for its default: never shorter than the two waits inside it.
         producer.delivery_timeout = producer.delivery_timeout.max(producer.linger + producer.client.request_timeout);
@@ -172,9 +174,10 @@ fn settings(words: &Words) -> Result<Pairs, Failure> {
     Ok(settings)
 }
 
-fn missing(option: &str) -> Failure {
-    Failure::verbatim(format!("Missing required argument \"[{option}]\""))
-        .help("kafka-console-producer.sh --broker-list localhost:9092 --topic TOPIC")
+fn missing(option: &str, topic: Option<&str>) -> Failure {
+    let topic = topic.unwrap_or("wordsendertest");
+    Failure::misuse(format!("Missing required argument \"[{option}]\""))
+        .help(format!("bin/kafka-console-producer.sh --broker-list {EXAMPLE_SERVERS} --topic {topic}"))
 }
 
 #[cfg(test)]

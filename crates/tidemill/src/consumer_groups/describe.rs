@@ -5,8 +5,9 @@ use std::io::Write as _;
 
 use client::kafka::admin::{Admin, GroupDescription, GroupMemberDescription};
 use client::kafka::consumer::list_offsets;
-use client::kafka::{ClientError, IsolationLevel, OffsetSpec};
+use client::kafka::{ClientError, EXAMPLE_SERVERS, IsolationLevel, OffsetSpec};
 use protocol::error::ErrorCode;
+use protocol::spelling;
 use protocol::types::TopicPartition;
 
 use super::{Options, groups, is_of_consumers, table};
@@ -44,16 +45,18 @@ pub async fn describe(admin: &Admin, options: &Options) -> Result<(), Failure> {
             Ok(described) => described,
             // Brokers of 3.9 know no such group as Dead, later ones by a code.
             Err(error) if error.code() == Some(ErrorCode::GROUP_ID_NOT_FOUND) => {
-                println!("\nError: Consumer group '{group}' does not exist.");
                 failed = true;
+                say_missing(admin, options, &group).await;
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        failed |= !say_state(&described);
         if described.state == "Dead" {
+            failed = true;
+            say_missing(admin, options, &group).await;
             continue;
         }
+        say_state(&described);
         let text = if options.members {
             // A group without members has no table.
             if described.members.is_empty() { continue } else { members(&described, options.verbose) }
@@ -68,21 +71,27 @@ pub async fn describe(admin: &Admin, options: &Options) -> Result<(), Failure> {
     if failed { Err(Failure::silent(1)) } else { Ok(()) }
 }
 
-/// Says what is unusual about a group; `false` where it does not exist.
-fn say_state(group: &GroupDescription) -> bool {
+/// Says that a group is not there: on stdout, as Kafka's tool does; what else helps on stderr.
+async fn say_missing(admin: &Admin, options: &Options, name: &str) {
+    println!("\nError: Consumer group '{name}' does not exist.");
+    let all = admin.list_groups().await.unwrap_or_default();
+    if let Some(near) = spelling::nearest(name, all.iter().map(|group| group.group.as_str())) {
+        eprintln!("cause: did you mean \"{near}\"?");
+    }
+    let servers = options.bootstrap_server.as_deref().unwrap_or(EXAMPLE_SERVERS);
+    eprintln!("help: bin/kafka-consumer-groups.sh --list --bootstrap-server {servers}");
+}
+
+/// Says what is unusual about a group.
+fn say_state(group: &GroupDescription) {
     let name = &group.group;
     match group.state.as_str() {
-        "Dead" => {
-            println!("\nError: Consumer group '{name}' does not exist.");
-            return false;
-        }
         "Empty" => eprintln!("\nConsumer group '{name}' has no active members."),
         "PreparingRebalance" | "CompletingRebalance" | "Assigning" | "Reconciling" => {
             eprintln!("\nWarning: Consumer group '{name}' is rebalancing.");
         }
         _ => {}
     }
-    true
 }
 
 async fn offsets(admin: &Admin, group: &GroupDescription) -> Result<String, Failure> {

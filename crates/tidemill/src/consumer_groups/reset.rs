@@ -8,7 +8,7 @@ use std::path::Path;
 
 use client::kafka::admin::Admin;
 use client::kafka::consumer::{CommittedOffset, OffsetToCommit, list_offsets};
-use client::kafka::{Cluster, IsolationLevel, OffsetSpec};
+use client::kafka::{Cluster, EXAMPLE_SERVERS, IsolationLevel, OffsetSpec};
 use protocol::types::{Offset, TopicPartition};
 use runtime::{Clock, Disk};
 
@@ -51,7 +51,10 @@ pub async fn reset(admin: &Admin, options: &Options) -> Result<(), Failure> {
             return Err(Failure::verbatim(format!(
                 "Error: Assignments can only be reset if the group '{group}' is inactive, but the current state is {state}."
             ))
-            .help("stop the group's consumers first"));
+            .cause("its consumers would go on from their own offsets")
+            .help(format!(
+                "bin/kafka-consumer-groups.sh --describe --members --group {group} --bootstrap-server {EXAMPLE_SERVERS}   (stop these first)"
+            )));
         }
         let committed = admin.list_group_offsets(&group, None).await?;
         let mut scope = match options.all_topics {
@@ -100,7 +103,7 @@ fn target(options: &Options, now_ms: i64) -> Result<Target, Failure> {
 /// `2026-11-22T10:00:00.000`, with a zone or in UTC.
 fn datetime(text: &str) -> Result<i64, Failure> {
     let wrong = || {
-        Failure::verbatim(format!("Error: Unparseable date: \"{text}\"")).help("--to-datetime 2026-11-22T10:00:00.000")
+        Failure::misuse(format!("Error: Unparseable date: \"{text}\"")).cause("it is written 2026-11-22T10:00:00.000")
     };
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {
         return Ok(instant.as_millisecond());
@@ -113,8 +116,8 @@ fn datetime(text: &str) -> Result<i64, Failure> {
 /// `P1DT2H3M4S`; a day has 24 hours.
 fn duration_ms(text: &str) -> Result<i64, Failure> {
     let wrong = || {
-        Failure::verbatim(format!("Error: Text cannot be parsed to a Duration: \"{text}\""))
-            .help("--by-duration PT1H30M")
+        Failure::misuse(format!("Error: Text cannot be parsed to a Duration: \"{text}\""))
+            .cause("it is written PT1H30M")
     };
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;

@@ -40,18 +40,23 @@ async fn list(session: &Session) -> Result<(), Failure> {
 
 async fn describe(session: &Session, options: &Options) -> Result<(), Failure> {
     let cluster = connect::kafka_of(session).await?;
+    let mut missing = None;
     for group in &options.group {
         let rows = consumer_offset_checker::rows(session, &cluster, group).await?;
         let mut out = std::io::stdout().lock();
         if rows.is_empty() {
             writeln!(out, "No topic available for consumer group provided")?;
+            missing = Some(group);
         }
         writeln!(out, "GROUP, TOPIC, PARTITION, CURRENT OFFSET, LOG END OFFSET, LAG, OWNER")?;
         for row in rows {
             writeln!(out, "{}", line(group, &row))?;
         }
     }
-    Ok(())
+    match missing {
+        Some(group) => Err(consumer_offset_checker::never_here(session, group).await),
+        None => Ok(()),
+    }
 }
 
 fn line(group: &str, row: &Row) -> String {

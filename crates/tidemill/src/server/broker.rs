@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use broker::{Broker, BrokerConfig, BrokerError, Surroundings};
+use broker::{Broker, BrokerConfig, Surroundings};
 use console::{Board, Console};
 use runtime::Clock;
 
@@ -11,6 +11,7 @@ use super::keeper::{absolute, say_how_to_stop};
 use super::signals::StopSignals;
 use super::{daemon, http, logging, recovery};
 use crate::failure::Failure;
+use crate::properties::{self, Pairs};
 
 const USAGE: &str = "USAGE: kafka-server-start.sh [-daemon] server.properties [--override property=value]*";
 /// What `kafka-server-stop` reads where no file is named.
@@ -29,7 +30,8 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
     }
     let (file, overrides) = understand(words)?;
     let log = logging::start("info")?;
-    let config = BrokerConfig::load(Path::new(file), overrides)?;
+    let refused = |error| Failure::of_broker(&error, &format!("bin/kafka-server-start.sh {file}"));
+    let config = BrokerConfig::load(Path::new(file), overrides).map_err(refused)?;
     let listen = Listen::of(&config)?;
     run(async {
         let mut signals = StopSignals::listen(&log)?;
@@ -41,7 +43,7 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
         let broker = tokio::select! {
             biased;
             () = signals.first() => return Ok(()),
-            broker = recovery::shown(&log, &monitor, Broker::start_in(config.clone(), surroundings)) => broker?,
+            broker = recovery::shown(&log, &monitor, Broker::start_in(config.clone(), surroundings)) => broker.map_err(refused)?,
         };
         announce(&broker, &config, console.as_ref(), started);
         say_how_to_stop();
@@ -53,8 +55,9 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
 
 /// Stops the broker that holds the first log directory of the properties file.
 pub fn stop(words: &[String]) -> Result<(), Failure> {
-    let (file, overrides) = if words.is_empty() { (DEFAULT_FILE, Vec::new()) } else { understand(words)? };
-    let config = BrokerConfig::load(Path::new(file), overrides)?;
+    let (file, overrides) = if words.is_empty() { (DEFAULT_FILE, Pairs::new()) } else { understand(words)? };
+    let refused = |error| Failure::of_broker(&error, &format!("bin/kafka-server-start.sh {file}"));
+    let config = BrokerConfig::load(Path::new(file), overrides).map_err(refused)?;
     let directory = config.log_dirs.first().ok_or_else(|| Failure::new("log.dirs names no directory"))?;
     daemon::stop("kafka server", &directory.join(".lock"))
 }
@@ -88,44 +91,24 @@ pub fn announce(broker: &Broker, config: &BrokerConfig, console: Option<&Console
     http::announce(console);
 }
 
-/// Settings that win over the file.
-type Overrides = Vec<(String, String)>;
-
-/// The file and the `--override` pairs.
-fn understand(words: &[String]) -> Result<(&str, Overrides), Failure> {
-    let wrong = || Failure::usage(USAGE).help(format!("kafka-server-start.sh {DEFAULT_FILE}"));
-    let (file, mut rest) = match words {
-        [file, rest @ ..] if !file.starts_with('-') => (file.as_str(), rest),
-        _ => return Err(wrong()),
+/// The properties file and the settings that win over it.
+fn understand(words: &[String]) -> Result<(&str, Pairs), Failure> {
+    let usage = || Failure::misuse(USAGE).help(format!("bin/kafka-server-start.sh {DEFAULT_FILE}"));
+    let Some((file, mut rest)) = words.split_first().filter(|(file, _)| !file.starts_with('-')) else {
+        return Err(usage());
     };
     let mut overrides = Vec::new();
-    while let [flag, tail @ ..] = rest {
-        let (pair, tail) = match (flag.strip_prefix("--override"), tail) {
-            (Some(""), [pair, tail @ ..]) => (pair.as_str(), tail),
-            (Some(joined), tail) if joined.starts_with('=') => (&joined[1..], tail),
-            _ => return Err(wrong()),
+    while let Some((word, tail)) = rest.split_first() {
+        let (pair, tail) = match (word.strip_prefix("--override="), tail.split_first()) {
+            (Some(pair), _) => (pair.to_owned(), tail),
+            (None, Some((pair, tail))) if word == "--override" => (pair.clone(), tail),
+            _ if word == "--override" => return Err(Failure::misuse("Option override requires an argument")),
+            _ => return Err(usage().cause(format!("{word} is not a recognized option"))),
         };
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("--override takes property=value, not {pair}")))?;
-        overrides.push((key.to_owned(), value.to_owned()));
+        overrides.push(pair);
         rest = tail;
     }
-    Ok((file, overrides))
-}
-
-impl From<BrokerError> for Failure {
-    fn from(error: BrokerError) -> Failure {
-        let failure = Failure::verbatim(&error);
-        let failure = match error.cause() {
-            Some(cause) => failure.cause(cause),
-            None => failure,
-        };
-        match error.help() {
-            Some(help) => failure.help(help),
-            None => failure,
-        }
-    }
+    Ok((file, properties::words(&overrides)?))
 }
 
 #[cfg(test)]

@@ -44,7 +44,12 @@ pub fn start(tool: &str, words: &[String]) -> Result<(), Failure> {
 /// Asks the process that holds `lock` to stop, and waits until it is gone.
 pub fn stop(what: &str, lock: &Path) -> Result<(), Failure> {
     let disk = Disk::real();
-    let none = || Failure::verbatim(format!("No {what} to stop"));
+    let none = || {
+        Failure::verbatim(format!("No {what} to stop")).help(match what {
+            "kafka server" => "bin/kafka-server-start.sh config/server.properties",
+            _ => "bin/zookeeper-server-start.sh config/zookeeper.properties",
+        })
+    };
     // A lock that can be taken has no living holder, whatever process id an earlier one left in it.
     match disk.exists(lock).then(|| disk.try_lock(lock)) {
         None | Some(Ok(Some(_))) => return Err(none().cause(format!("nobody holds {}", lock.display()))),

@@ -26,7 +26,7 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
             return Ok(());
         }
         [file] => PathBuf::from(file),
-        _ => return Err(Failure::usage(USAGE).help(format!("zookeeper-server-start.sh {DEFAULT_FILE}"))),
+        _ => return Err(Failure::misuse(USAGE).help(format!("bin/zookeeper-server-start.sh {DEFAULT_FILE}"))),
     };
     let log = logging::start("info")?;
     let config = KeeperConfig::from_properties(&file)?;
@@ -39,7 +39,14 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
         let mut board = Board::new();
         let place = board.expect_keeper();
         let console = listen.start(board)?;
-        let keeper = Keeper::start(config)?;
+        let keeper = match Keeper::start(config) {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                let Some(note) = already_served(&error) else { return Err(error.into()) };
+                eprintln!("{note}");
+                return Ok(());
+            }
+        };
         place.put(keeper.monitor());
         let took = Clock::real().now() - started;
         let port = keeper.local_addr().port();
@@ -79,16 +86,15 @@ pub fn absolute(path: &Path) -> String {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string()
 }
 
-impl From<KeeperError> for Failure {
-    fn from(error: KeeperError) -> Failure {
-        let failure = Failure::new(&error);
-        let failure = match error.cause() {
-            Some(cause) => failure.cause(cause),
-            None => failure,
-        };
-        match error.help() {
-            Some(help) => failure.help(help),
-            None => failure,
-        }
-    }
+/// A port that is taken by the keeper inside `tidemill serve` needs no second one: whoever follows the tutorial after that has nothing to do.
+fn already_served(error: &KeeperError) -> Option<String> {
+    let KeeperError::AddressInUse { address } = error else { return None };
+    let port = address.port();
+    let holder = runtime::machine::port_holder(port)?;
+    let mut words = holder.words.iter().map(String::as_str);
+    let is_ours = Path::new(words.next()?).file_name()? == "tidemill";
+    let is_standalone = words.next().is_none_or(|word| matches!(word, "serve" | "demo") || word.starts_with('-'));
+    (is_ours && is_standalone).then(|| {
+        format!("note: the broker's embedded keeper (process {}) already serves {port}; nothing to do", holder.pid)
+    })
 }

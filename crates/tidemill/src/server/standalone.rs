@@ -17,7 +17,10 @@ use super::logging::{self, Log};
 use super::signals::StopSignals;
 use super::{broker as broker_process, recovery};
 use crate::failure::Failure;
-use crate::options;
+use crate::{options, properties};
+
+/// The command that starts both, for help lines.
+const START: &str = "bin/tidemill serve";
 
 /// Keeper and broker in one process, on loopback.
 #[derive(Debug, Parser)]
@@ -80,14 +83,15 @@ impl Servers {
             ("zookeeper.connect".to_owned(), keeper.local_addr().to_string()),
         ];
         settings.extend_from_slice(overrides);
-        let config = BrokerConfig::from_overrides(settings)?;
+        let refused = |error| Failure::of_broker(&error, START);
+        let config = BrokerConfig::from_overrides(settings).map_err(refused)?;
         let loggers: Arc<dyn Loggers> = log.clone();
         let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(loggers) };
         match recovery::shown(log, &monitor, Broker::start_in(config.clone(), surroundings)).await {
             Ok(broker) => Ok(Servers { keeper, broker, config, console }),
             Err(error) => {
                 keeper.shutdown().await?;
-                Err(error.into())
+                Err(refused(error))
             }
         }
     }
@@ -107,9 +111,7 @@ impl Servers {
 /// Runs both until a signal ends them.
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let options: Options = options::parse("tidemill serve", words)?;
-    let split = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let overrides: Option<Vec<(String, String)>> = options.overrides.iter().map(split).collect();
-    let mut overrides = overrides.ok_or_else(|| Failure::usage("--override takes property=value"))?;
+    let mut overrides = properties::words(&options.overrides)?;
     if let Some(address) = options.http {
         overrides.insert(0, (http::KEY.to_owned(), address));
     }

@@ -15,21 +15,21 @@ pub fn spread(
     shift: usize,
 ) -> Result<BTreeMap<i32, Vec<i32>>, Failure> {
     if partitions <= 0 {
-        return Err(Failure::verbatim("number of partitions must be larger than 0"));
+        return Err(Failure::misuse("number of partitions must be larger than 0"));
     }
     if replicas <= 0 {
-        return Err(Failure::verbatim("replication factor must be larger than 0"));
+        return Err(Failure::misuse("replication factor must be larger than 0"));
     }
     let count = brokers.len();
+    if count == 0 {
+        return Err(Failure::verbatim("0 brokers registered under /brokers/ids")
+            .cause("a topic needs brokers to hold its partitions")
+            .help("bin/kafka-server-start.sh config/server.properties"));
+    }
     if replicas as usize > count {
-        let failure =
-            Failure::verbatim(format!("replication factor: {replicas} larger than available brokers: {count}"));
-        return Err(match count {
-            0 => failure
-                .cause("0 brokers are registered under /brokers/ids")
-                .help("bin/kafka-server-start.sh config/server.properties"),
-            _ => failure.cause(format!("brokers registered under /brokers/ids: {}", super::id_list(brokers))),
-        });
+        let what = format!("replication factor: {replicas} larger than available brokers: {count}");
+        return Err(Failure::verbatim(what)
+            .cause(format!("brokers registered under /brokers/ids: {}", super::id_list(brokers))));
     }
     let mut shift = shift;
     let mut assigned = BTreeMap::new();
@@ -54,21 +54,19 @@ pub fn by_hand(text: &str, first: i32) -> Result<BTreeMap<i32, Vec<i32>>, Failur
     for (number, part) in (first..).zip(text.split(',')) {
         let ids: Result<Vec<i32>, _> = part.split(':').map(|id| id.trim().parse()).collect();
         let ids = ids.map_err(|_| {
-            Failure::verbatim(format!("cannot read the replica assignment {part:?}"))
-                .help("--replica-assignment 0:1,1:2")
+            Failure::usage(format!("cannot read the replica assignment {part:?}"))
+                .cause("it is written 0:1,1:2 for two partitions on two brokers each")
         })?;
         let mut once = ids.clone();
         once.sort_unstable();
         once.dedup();
         if once.len() != ids.len() {
-            return Err(Failure::verbatim(format!(
-                "Partition replica lists may not contain duplicate entries: {part}"
-            )));
+            return Err(Failure::misuse(format!("Partition replica lists may not contain duplicate entries: {part}")));
         }
         assigned.insert(number, ids);
     }
     if assigned.values().any(|ids| ids.len() != assigned[&first].len()) {
-        return Err(Failure::verbatim("All partitions should have the same number of replicas."));
+        return Err(Failure::misuse("All partitions should have the same number of replicas."));
     }
     Ok(assigned)
 }

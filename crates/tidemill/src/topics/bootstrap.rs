@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::kafka::admin::{Admin, ConfigResource, ConfigSource, NewTopic};
-use client::kafka::{ClientError, PartitionMetadata, TopicMetadata};
+use client::kafka::{ClientError, EXAMPLE_SERVERS, PartitionMetadata, TopicMetadata};
 use protocol::error::ErrorCode;
+use protocol::spelling;
 use protocol::types::{BrokerId, TopicPartition, Uuid};
 
-use super::{Options, assignment, chosen, id_list, parse_configs};
-use crate::failure::Failure;
-use crate::{connect, tools};
+use super::{Options, assignment, chosen, id_list, names as topic_names, parse_configs};
+use crate::connect;
+use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 
 /// Runs the one action of the options.
 pub async fn run(options: &Options, servers: &str) -> Result<(), Failure> {
@@ -42,6 +43,12 @@ async fn create(admin: &Admin, options: &Options) -> Result<(), Failure> {
             Ok(())
         }
         Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) && options.if_not_exists => Ok(()),
+        Err(error) if error.code() == Some(ErrorCode::INVALID_TOPIC_EXCEPTION) => {
+            Err(Failure::from(error).help(format!(
+                "bin/kafka-topics.sh --create --bootstrap-server {EXAMPLE_SERVERS} --topic {}",
+                topic_names::legal(name)
+            )))
+        }
         Err(error) => Err(too_old(error)),
     }
 }
@@ -162,13 +169,13 @@ impl<'a> Filter<'a> {
 async fn alter(admin: &Admin, options: &Options) -> Result<(), Failure> {
     if !options.config.is_empty() || !options.delete_config.is_empty() {
         let option = if options.config.is_empty() { "delete-config" } else { "config" };
-        return Err(Failure::verbatim(format!(
+        return Err(Failure::misuse(format!(
             "Option combination \"[bootstrap-server],[{option}]\" can't be used with option \"[alter]\" (the kafka-configs CLI supports altering topic configs with a --bootstrap-server option)"
         ))
-        .help("kafka-configs.sh --bootstrap-server localhost:9092 --alter --entity-type topics --entity-name TOPIC --add-config NAME=VALUE"));
+        .help(configs_command(options)));
     }
     let Some(count) = options.partitions else {
-        return Err(Failure::verbatim("Missing required argument \"[partitions]\""));
+        return Err(Failure::misuse("Missing required argument \"[partitions]\""));
     };
     let all = admin.list_topics().await?;
     for name in existing(options, &all)? {
@@ -182,6 +189,20 @@ async fn alter(admin: &Admin, options: &Options) -> Result<(), Failure> {
         admin.create_partitions(&name, count, assignments.as_deref()).await.map_err(too_old)?;
     }
     Ok(())
+}
+
+/// What `--alter --config` would have done.
+fn configs_command(options: &Options) -> String {
+    let mut changes = String::new();
+    for (flag, words) in [("--add-config", &options.config), ("--delete-config", &options.delete_config)] {
+        if !words.is_empty() {
+            changes.push_str(&format!(" {flag} {}", words.join(",")));
+        }
+    }
+    let topic = options.topic.as_deref().unwrap_or_default();
+    format!(
+        "bin/kafka-configs.sh --bootstrap-server {EXAMPLE_SERVERS} --alter --entity-type topics --entity-name {topic}{changes}"
+    )
 }
 
 async fn delete(admin: &Admin, options: &Options) -> Result<(), Failure> {
@@ -202,10 +223,11 @@ fn existing(options: &Options, all: &[Arc<TopicMetadata>]) -> Result<Vec<String>
     match &options.topic {
         Some(name) if found.is_empty() && !options.if_exists => {
             // "Optional[...]" is what 3.9 prints, and so what people search for.
-            let failure = Failure::verbatim(format!("Topic 'Optional[{name}]' does not exist as expected"));
-            Err(match tools::did_you_mean(name, all.iter().map(|topic| &*topic.name)) {
-                hint if hint.is_empty() => failure,
-                hint => failure.cause(hint.trim_start_matches("; ")),
+            let failure = Failure::verbatim(format!("Topic 'Optional[{name}]' does not exist as expected"))
+                .help(format!("bin/kafka-topics.sh --list --bootstrap-server {EXAMPLE_SERVERS}"));
+            Err(match spelling::nearest(name, all.iter().map(|topic| &*topic.name)) {
+                Some(near) => failure.cause(format!("did you mean \"{near}\"?")),
+                None => failure,
             })
         }
         _ => Ok(found),
@@ -234,7 +256,11 @@ fn brokers_of(assignments: BTreeMap<i32, Vec<i32>>) -> BTreeMap<i32, Vec<BrokerI
 fn too_old(error: ClientError) -> Failure {
     let is_too_old = matches!(error, ClientError::UnsupportedVersion { .. });
     let failure = Failure::from(error);
-    if is_too_old { failure.help("kafka-topics.sh --zookeeper localhost:2181 ...") } else { failure }
+    if is_too_old {
+        failure.help(format!("bin/kafka-topics.sh --list --zookeeper {EXAMPLE_ZOOKEEPER}"))
+    } else {
+        failure
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,16 @@ pub fn refusal(name: &str) -> Option<String> {
     None
 }
 
+/// A name much like this one that is fine.
+pub fn legal(name: &str) -> String {
+    let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let mut fitting: String = name.chars().map(fit).take(LENGTH_MAX).collect();
+    if matches!(fitting.as_str(), "" | "." | "..") {
+        fitting = "wordsendertest".to_owned();
+    }
+    fitting
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +67,7 @@ mod tests {
             (&"x".repeat(250), true),
         ] {
             assert_eq!(refusal(name).is_some(), refused, "{name}");
+            assert_eq!(refusal(&legal(name)), None, "{name}");
         }
     }
 

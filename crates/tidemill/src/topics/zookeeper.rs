@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use client::zookeeper::znodes::{ConfigChange, EntityConfig, PartitionState, TopicAssignment};
 use client::zookeeper::{CreateMode, Session, paths};
+use protocol::spelling;
 use runtime::Random;
 
 use super::{Options, assignment, chosen, id_list, names, parse_configs};
-use crate::failure::Failure;
+use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 use crate::{connect, tools};
 
 /// Runs the one action of the options.
@@ -32,21 +33,25 @@ async fn create(session: &Session, options: &Options) -> Result<(), Failure> {
     let topic = options.topic.as_deref().unwrap_or_default();
     let config = parse_configs(options)?;
     if let Some(refusal) = names::refusal(topic) {
-        return Err(Failure::verbatim(refusal));
+        return Err(Failure::verbatim(refusal)
+            .cause("a topic is a folder and part of metric names")
+            .help(create_command(names::legal(topic))));
     }
     let all = children(session, paths::BROKER_TOPICS).await?;
     if all.iter().any(|name| name == topic) {
         if options.if_not_exists {
             return Ok(());
         }
-        return Err(Failure::verbatim(format!("Topic \"{topic}\" already exists.")));
+        return Err(already_exists(topic));
     }
     let twins: Vec<&str> = all.iter().filter(|name| names::collide(name, topic)).map(String::as_str).collect();
     if !twins.is_empty() {
         return Err(Failure::verbatim(format!(
             "Topic \"{topic}\" collides with existing topics: {}",
             twins.join(", ")
-        )));
+        ))
+        .cause("metric names write '.' as '_'")
+        .help(create_command(topic.replace(['.', '_'], "-"))));
     }
     let partitions = match &options.replica_assignment {
         Some(text) => assignment::by_hand(text, 0)?,
@@ -58,7 +63,8 @@ async fn create(session: &Session, options: &Options) -> Result<(), Failure> {
             let brokers = brokers(session).await?;
             let at_random = |below: usize| Random::real().below(below as u64) as usize;
             let (start, shift) = (at_random(brokers.len()), at_random(brokers.len()));
-            assignment::spread(&brokers, 0, partitions, i32::from(replicas), start, shift)?
+            let spread = assignment::spread(&brokers, 0, partitions, i32::from(replicas), start, shift);
+            spread.map_err(|failure| failure.or_help(|| create_command(topic.to_owned())))?
         }
     };
     // The configuration first: whoever sees the topic finds it.
@@ -68,12 +74,25 @@ async fn create(session: &Session, options: &Options) -> Result<(), Failure> {
     match session.create_recursive(&path, znode.to_json(), CreateMode::Persistent).await {
         Ok(_) => {}
         Err(error) if error.is_node_exists() => {
-            return Err(Failure::verbatim(format!("Topic \"{topic}\" already exists.")));
+            return Err(already_exists(topic));
         }
         Err(error) => return Err(error.into()),
     }
     println!("Created topic \"{topic}\".");
     Ok(())
+}
+
+fn already_exists(topic: &str) -> Failure {
+    Failure::verbatim(format!("Topic \"{topic}\" already exists."))
+        .cause("it is registered under /brokers/topics")
+        .help(format!("bin/kafka-topics.sh --describe --zookeeper {EXAMPLE_ZOOKEEPER} --topic {topic}"))
+}
+
+/// The command that makes a topic of this name on any cluster.
+fn create_command(topic: String) -> String {
+    format!(
+        "bin/kafka-topics.sh --create --zookeeper {EXAMPLE_ZOOKEEPER} --replication-factor 1 --partitions 1 --topic {topic}"
+    )
 }
 
 async fn list(session: &Session, options: &Options) -> Result<(), Failure> {
@@ -175,7 +194,11 @@ async fn add_partitions(session: &Session, options: &Options, topic: &str, wante
     let before = i32::try_from(znode.partitions.len()).unwrap_or(i32::MAX);
     if wanted <= before {
         return Err(Failure::verbatim("The number of partitions for a topic can only be increased")
-            .cause(format!("topic {topic} has {before} partitions")));
+            .cause(format!("topic {topic} has {before} partitions"))
+            .help(format!(
+                "bin/kafka-topics.sh --alter --zookeeper {EXAMPLE_ZOOKEEPER} --topic {topic} --partitions {}",
+                before.saturating_add(1)
+            )));
     }
     let added = match &options.replica_assignment {
         Some(text) => assignment::by_hand(text, 0)?.into_iter().filter(|(partition, _)| *partition >= before).collect(),
@@ -233,10 +256,11 @@ async fn existing(session: &Session, options: &Options, hosts: &str) -> Result<V
         return Ok(topics);
     }
     let name = options.topic.as_deref().unwrap_or_default();
-    let failure = Failure::verbatim(format!("Topic {name} does not exist on ZK path {hosts}"));
-    Err(match tools::did_you_mean(name, all.iter().map(String::as_str)) {
-        hint if hint.is_empty() => failure,
-        hint => failure.cause(hint.trim_start_matches("; ")),
+    let failure = Failure::verbatim(format!("Topic {name} does not exist on ZK path {hosts}"))
+        .help(format!("bin/kafka-topics.sh --list --zookeeper {EXAMPLE_ZOOKEEPER}"));
+    Err(match spelling::nearest(name, all.iter().map(String::as_str)) {
+        Some(near) => failure.cause(format!("did you mean \"{near}\"?")),
+        None => failure,
     })
 }
 
