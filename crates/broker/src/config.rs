@@ -414,7 +414,8 @@ mod tests {
     fn the_cleaner_runs_unless_it_is_switched_off_which_is_told() {
         fn check(file: &str, expected: Option<CleanerConfig>, warnings: &[&str]) {
             let settings = Settings::parse(Path::new("server.properties"), file.as_bytes()).unwrap();
-            let config = BrokerConfig::from_settings(settings, [("zookeeper.connect", "localhost:2181")], None).unwrap();
+            let config =
+                BrokerConfig::from_settings(settings, [("zookeeper.connect", "localhost:2181")], None).unwrap();
             assert_eq!(config.settings.warnings(), warnings, "{file}");
             assert_eq!(config.cleaner, expected, "{file}");
         }

@@ -76,7 +76,7 @@ async fn read_by_zookeeper(
     let consumer = match started {
         Ok(consumer) => consumer,
         Err(ConsumerError::Zookeeper(error)) => {
-            return Err(connect::unreachable_zookeeper(&config.zookeeper_connect, &error));
+            return Err(connect::unreachable_zookeeper(&config.zookeeper_connect, error).await);
         }
         Err(error) => return Err(error.into()),
     };

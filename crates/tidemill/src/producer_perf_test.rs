@@ -21,9 +21,9 @@ use runtime::clock::Instant;
 use self::options::Options;
 use self::payload::Payloads;
 use self::stats::Stats;
+use crate::connect;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::{connect, tools};
 
 /// Wait for the last deliveries at the end: a batch lives no longer than `delivery.timeout.ms`.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -165,7 +165,7 @@ impl Results {
         let mut tally = self.tally();
         tally.lost += 1;
         match tally.lost {
-            number if number <= ERRORS_TOLD_MAX => tools::tell_once(error),
+            number if number <= ERRORS_TOLD_MAX => Failure::from(error.clone()).warn(),
             number if number == ERRORS_TOLD_MAX + 1 => eprintln!("note: further lost records are only counted"),
             _ => {}
         }

@@ -191,8 +191,8 @@ fn topics(words: &Words) -> Result<Topics, Failure> {
     match (&words.topic, &words.include) {
         (Some(topic), None) => Ok(Topics::Named(topic.clone())),
         (None, Some(regex)) if words.zookeeper.is_none() => Ok(Topics::Include(TopicFilter::white_list(regex)?)),
-        (None, Some(_)) => Err(Failure::verbatim("include is not a recognized option").help("--topic TOPIC")),
-        (Some(_), Some(_)) => Err(Failure::verbatim("Exactly one of --topic/--include is required.")),
+        (None, Some(_)) => Err(Failure::misuse("include is not a recognized option")),
+        (Some(_), Some(_)) => Err(Failure::misuse("Exactly one of --topic/--include is required.")),
         (None, None) => Err(missing("topic")),
     }
 }
@@ -215,7 +215,9 @@ fn source(words: &Words, group: String) -> Result<Source, Failure> {
             config.check_crcs = false;
             config.group_id = Some(group);
             config.auto_offset_reset = reset;
-            properties::apply(&settings, |name, value| Ok(config.set(name, value)?))?;
+            properties::apply(&settings, &[words.consumer_config.as_deref()], |name, value| {
+                Ok(config.set(name, value)?)
+            })?;
             config.validate()?;
             Ok(Source::Brokers(Box::new(config)))
         }
@@ -223,11 +225,13 @@ fn source(words: &Words, group: String) -> Result<Source, Failure> {
             let mut config = ZookeeperConsumerConfig::new(hosts.as_str(), group);
             config.set("fetch.message.max.bytes", &words.fetch_size.to_string())?;
             config.auto_offset_reset = reset;
-            properties::apply(&settings, |name, value| Ok(config.set(name, value)?))?;
+            properties::apply(&settings, &[words.consumer_config.as_deref()], |name, value| {
+                Ok(config.set(name, value)?)
+            })?;
             Ok(Source::Zookeeper(Box::new(config)))
         }
         (Some(_), Some(_)) => {
-            Err(Failure::verbatim("Option \"[zookeeper]\" can't be used with option \"[bootstrap-server]\""))
+            Err(Failure::misuse("Option \"[zookeeper]\" can't be used with option \"[bootstrap-server]\""))
         }
         (_, None) if words.new_consumer => Err(missing("broker-list")),
         (_, _) => Err(missing("bootstrap-server")),
@@ -235,8 +239,7 @@ fn source(words: &Words, group: String) -> Result<Source, Failure> {
 }
 
 fn missing(option: &str) -> Failure {
-    Failure::verbatim(format!("Missing required argument \"[{option}]\""))
-        .help("kafka-consumer-perf-test.sh --zookeeper localhost:2181 --topic TOPIC --messages 1000000")
+    Failure::misuse(format!("Missing required argument \"[{option}]\"")).help("bin/kafka-consumer-perf-test.sh --help")
 }
 
 #[cfg(test)]

@@ -165,7 +165,8 @@ fn producer(words: &Words) -> Result<ProducerConfig, Failure> {
     client.client_id = CLIENT_ID.to_owned();
     settings.retain(|(name, _)| name != "bootstrap.servers");
     let mut producer = ProducerConfig::new(client);
-    properties::apply(&settings, |name, value| Ok(producer.set(name, value)?))?;
+    let files = [words.producer_config.as_deref()];
+    properties::apply(&settings, &files, |name, value| Ok(producer.set(name, value)?))?;
     if properties::last(&settings, "delivery.timeout.ms").is_none() {
         // Kafka's rule for its default: never shorter than the two waits inside it.
         producer.delivery_timeout = producer.delivery_timeout.max(producer.linger + producer.client.request_timeout);
