@@ -141,8 +141,9 @@ impl KeeperError {
 
 /// Whether the directory is simply not one that this process can keep its data in.
 fn is_no_place(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
-    matches!(kind, PermissionDenied | ReadOnlyFilesystem | NotADirectory)
+    use io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    // A file stands where the directory should: `AlreadyExists`.
+    matches!(kind, AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// The nearest folder above that is there: the one somebody would look at.

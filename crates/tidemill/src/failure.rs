@@ -121,7 +121,10 @@ impl Failure {
     }
 
     fn with_address(mut self, example: &str, real: &str) -> Failure {
-        self.help = self.help.map(|help| help.replace(example, real));
+        // An address that makes no sense is no help.
+        if self.code != 2 {
+            self.help = self.help.map(|help| help.replace(example, real));
+        }
         self
     }
 

@@ -170,5 +170,7 @@ pub(super) fn storage_error(problem: StorageError) -> BrokerError {
 
 /// Whether the directory is simply not one that this process can keep logs in.
 fn is_no_place(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory)
+    use ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    // A file stands where the directory should: `AlreadyExists`.
+    matches!(kind, AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem)
 }
