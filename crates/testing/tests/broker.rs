@@ -465,7 +465,8 @@ async fn a_live_broker_of_another_make_keeps_this_one_out_and_a_dead_one_does_no
             refused.to_string(),
             "broker 7 at seven:9092 is not a Tidemill broker, and this one cannot share a cluster with it"
         );
-        assert!(refused.help().is_some_and(|help| help.contains("zookeeper.connect=")), "{:?}", refused.help());
+        let help = refused.help("bin/kafka-server-start.sh config/server.properties");
+        assert!(help.as_ref().is_some_and(|help| help.contains("zookeeper.connect=")), "{help:?}");
         // Its znode goes with its session.
         foreign.close().await;
     }
