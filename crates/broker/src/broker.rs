@@ -61,12 +61,20 @@ pub struct Broker {
 }
 
 /// What the program around a broker gives it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Surroundings {
     /// Told how far the start is, and later everything that is counted.
     pub monitor: Monitor,
     /// The log's levels; none where they cannot be changed.
     pub loggers: Option<Arc<dyn Loggers>>,
+    /// Where its log directories are.
+    pub disk: Disk,
+}
+
+impl Default for Surroundings {
+    fn default() -> Surroundings {
+        Surroundings { monitor: Monitor::default(), loggers: None, disk: Disk::real() }
+    }
 }
 
 impl Broker {
@@ -104,10 +112,10 @@ impl Broker {
         let control = ControlThread::start()?;
         let begun = Start {
             config: Arc::new(config),
-            surroundings,
             clock: Clock::real(),
             random: Random::real(),
-            disk: Disk::real(),
+            disk: surroundings.disk,
+            surroundings,
         };
         let broker = begun.run(listeners, control).await?;
         info!(id = broker.state.id, elapsed_ms = started.elapsed().as_millis(), "started");

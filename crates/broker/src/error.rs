@@ -130,6 +130,14 @@ pub enum BrokerError {
     /// The logs could not be opened.
     #[error("cannot open the logs: {0}")]
     Storage(String),
+    /// No log directory is left: each met a failed write or sync.
+    #[error("Shutdown broker because all log dirs in {directories} have failed")]
+    AllLogDirsFailed {
+        /// `log.dirs`.
+        directories: String,
+        /// What failed first in each.
+        causes: String,
+    },
 }
 
 impl BrokerError {
@@ -137,6 +145,7 @@ impl BrokerError {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
+            BrokerError::AllLogDirsFailed { causes, .. } => Some(causes.clone()),
             BrokerError::Config { cause, origin: None, .. } => Some(cause.clone()),
             BrokerError::Config { cause, origin: Some(origin), .. } if cause.is_empty() => Some(format!("{origin}")),
             BrokerError::Config { cause, origin: Some(origin), .. } => Some(format!("{cause} ({origin})")),
@@ -191,6 +200,9 @@ impl BrokerError {
             }
             BrokerError::DirectoryLocked { holder: None, .. } | BrokerError::DirectoryUnusable { .. } => {
                 format!("{start} --override log.dirs=data/kafka-logs-2")
+            }
+            BrokerError::AllLogDirsFailed { .. } => {
+                format!("{start}   (once the disk is repaired: the start checks what the directories hold)")
             }
             BrokerError::RegistrationConflict { free, .. } => format!(
                 "{start} --override broker.id={free}   (with log.dirs of its own; or stop the other one, or wait until its session expires)"

@@ -1,13 +1,14 @@
-//! The logs of a broker that starts: opened, told of, and compacted from then on.
+//! The logs of a broker: opened and told of at its start, compacted from then on, and watched for their end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::types::BrokerId;
 use storage::{Cleaner, LogManager, LogManagerConfig, RecoveryReport};
 use tracing::{error, info};
 
-use super::Start;
 use super::join::storage_error;
+use super::{Broker, Start};
 use crate::error::BrokerError;
 use crate::metadata::Image;
 use crate::monitor::Phase;
@@ -52,5 +53,24 @@ impl Start {
         }
         info!(logs = report.logs, clean = report.clean, elapsed_ms = report.elapsed_ms, "opened the logs");
         Ok((Arc::new(logs), report))
+    }
+}
+
+/// How often it is looked whether a log directory is left. A directory that failed takes nothing from its first failure on, so this may be slow.
+const FAILURE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Broker {
+    /// Resumes when no log directory is left online, within a second, and says why: whoever runs the broker then shuts it down
+    /// (Kafka's `LogManager` halts the process). While one is left the broker serves what is in it.
+    pub async fn failed(&self) -> BrokerError {
+        let logs = self.state.replicas.logs();
+        while !logs.is_all_offline() {
+            self.state.clock.sleep(FAILURE_CHECK_INTERVAL).await;
+        }
+        let status = logs.status();
+        BrokerError::AllLogDirsFailed {
+            directories: status.iter().map(|dir| dir.path.display().to_string()).collect::<Vec<_>>().join(", "),
+            causes: status.into_iter().filter_map(|dir| dir.reason).collect::<Vec<_>>().join("; "),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use broker::{Broker, BrokerConfig, Surroundings};
 use console::{Board, Console};
-use runtime::Clock;
+use runtime::{Clock, Disk};
 
 use super::http::Listen;
 use super::keeper::{absolute, say_how_to_stop};
@@ -19,7 +19,7 @@ const DEFAULT_FILE: &str = "config/server.properties";
 /// Threads for calls that block: syncs, cold reads, recovery.
 const BLOCKING_THREADS_MAX: usize = 16;
 
-/// Runs a broker until a signal ends it.
+/// Runs a broker until a signal ends it, or the failure of its last log directory.
 pub fn start(words: &[String]) -> Result<(), Failure> {
     if words.first().is_some_and(|word| word == "-daemon") {
         return daemon::start("kafka-server-start", &words[1..]);
@@ -39,7 +39,7 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
         let mut board = Board::new();
         let monitor = board.expect_broker();
         let console = listen.start(board)?;
-        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(log.clone()) };
+        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(log.clone()), disk: Disk::real() };
         let broker = tokio::select! {
             biased;
             () = signals.first() => return Ok(()),
@@ -47,9 +47,16 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
         };
         announce(&broker, &config, console.as_ref(), started);
         say_how_to_stop();
-        signals.first().await;
+        let done = tokio::select! {
+            biased;
+            () = signals.first() => Ok(()),
+            failed = broker.failed() => {
+                signals.stopping();
+                Err(failed.into())
+            }
+        };
         broker.shutdown().await;
-        Ok(())
+        done
     })
 }
 

@@ -10,7 +10,7 @@ use broker::{Broker, BrokerConfig, Loggers, Surroundings};
 use clap::Parser;
 use console::{Board, Console};
 use keeper::{Keeper, KeeperConfig};
-use runtime::Clock;
+use runtime::{Clock, Disk};
 
 use super::http::{self, Listen};
 use super::logging::{self, Log};
@@ -86,7 +86,7 @@ impl Servers {
         let refused = |error| Failure::of_broker(&error, START);
         let config = BrokerConfig::from_overrides(settings).map_err(refused)?;
         let loggers: Arc<dyn Loggers> = log.clone();
-        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(loggers) };
+        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(loggers), disk: Disk::real() };
         match recovery::shown(log, &monitor, Broker::start_in(config.clone(), surroundings)).await {
             Ok(broker) => Ok(Servers { keeper, broker, config, console }),
             Err(error) => {
@@ -108,7 +108,7 @@ impl Servers {
     }
 }
 
-/// Runs both until a signal ends them.
+/// Runs both until a signal ends them, or a disk that fails.
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let options: Options = options::parse("tidemill serve", words)?;
     let mut overrides = properties::words(&options.overrides)?;
@@ -130,11 +130,20 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
             "try: bin/kafka-console-producer.sh --broker-list localhost:{} --topic wordsendertest",
             options.port
         ));
-        tokio::select! {
+        let done = tokio::select! {
             biased;
-            () = signals.first() => {}
-            () = servers.ended() => signals.stopping(),
-        }
-        servers.shutdown().await
+            () = signals.first() => Ok(()),
+            () = servers.ended() => {
+                signals.stopping();
+                Ok(())
+            }
+            failed = servers.broker.failed() => {
+                signals.stopping();
+                Err(failed.into())
+            }
+        };
+        // What ended the broker comes before what its end met.
+        let stopped = servers.shutdown().await;
+        done.and(stopped)
     })
 }
