@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             Err(error) => {
                 eprintln!("error: {error}");
                 error.cause().iter().for_each(|cause| eprintln!("cause: {cause}"));
-                error.help().iter().for_each(|help| eprintln!("help: {help}"));
+                error.help("bin/tidemill serve").iter().for_each(|help| eprintln!("help: {help}"));
                 ExitCode::FAILURE
             }
         }

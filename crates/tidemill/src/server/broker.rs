@@ -52,7 +52,7 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
             () = signals.first() => Ok(()),
             failed = broker.failed() => {
                 signals.stopping();
-                Err(failed.into())
+                Err(refused(failed))
             }
         };
         broker.shutdown().await;

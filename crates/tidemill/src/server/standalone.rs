@@ -139,7 +139,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
             }
             failed = servers.broker.failed() => {
                 signals.stopping();
-                Err(failed.into())
+                Err(Failure::of_broker(&failed, START))
             }
         };
         // What ended the broker comes before what its end met.
