@@ -16,6 +16,9 @@ from harness import Failed, expect, port_is_free
 # hold the server's port.
 PORTS = range(21300, 21400)
 
+NOT_YET = (confluent_kafka.KafkaError.NOT_COORDINATOR, confluent_kafka.KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+           confluent_kafka.KafkaError.COORDINATOR_NOT_AVAILABLE)
+
 
 def two_ports():
     return random.sample([port for port in PORTS if port_is_free(port)], 2)
@@ -121,7 +124,7 @@ class Trial:
     def commits_stand(self, confirmed):
         consumer = self.outsider(GROUP)
         asked = [confluent_kafka.TopicPartition(TOPIC, partition) for partition in range(PARTITIONS)]
-        for stored in consumer.committed(asked, timeout=PAUSE_S):
+        for stored in committed(consumer, asked):
             if stored.error is not None:
                 raise Failed(f"the commit of partition {stored.partition} cannot be read: {stored.error}")
             low, high = confirmed[stored.partition], self.reader.asked[stored.partition]
@@ -154,6 +157,18 @@ class Trial:
         wait_for(lambda: self.reader.confirmed == self.load.given and not self.reader.renew.is_set(),
                  lambda: f"commits of the group are {self.reader.confirmed}, the ends {self.load.given}", self.reader.problems)
         fail_on(self.reader.problems)
+
+
+def committed(consumer, partitions):
+    """What is committed. A broker that has just started may have to say once more that it is not the coordinator yet, as Apache's does."""
+    deadline = time.monotonic() + PAUSE_S
+    while True:
+        try:
+            return consumer.committed(partitions, timeout=PAUSE_S)
+        except confluent_kafka.KafkaException as error:
+            if error.args[0].code() not in NOT_YET or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def partitions_led(answer):
