@@ -76,15 +76,18 @@ fn write_directory(directory: &Path, clean: bool) {
     }
 }
 
-/// Names below a directory, and what the files hold.
+/// Names below a directory, and what the files hold. A sync in the background may still be at work: what it has not put in its place yet is left out.
 fn read_files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() {
             files.extend(read_files(&path));
-        } else if path.file_name().is_some_and(|name| name != ".lock") {
-            files.push((path.clone(), fs::read(&path).unwrap()));
+        } else if path.file_name().is_some_and(|name| name != ".lock")
+            && path.extension().is_none_or(|kind| kind != "tmp")
+            && let Ok(bytes) = fs::read(&path)
+        {
+            files.push((path, bytes));
         }
     }
     files.sort();
@@ -117,11 +120,12 @@ fn a_whole_directory() {
     const DIRECTORY_MEMORY: usize = 64 << 20;
     for clean in [true, false] {
         let holder = tempfile::tempdir().unwrap();
-        let directory = holder.path().join("logs");
-        fs::create_dir(&directory).unwrap();
-        write_directory(&directory, clean);
-        let files = read_files(&directory);
+        let (written, directory) = (holder.path().join("written"), holder.path().join("logs"));
+        fs::create_dir(&written).unwrap();
+        write_directory(&written, clean);
+        let files = read_files(&written);
         assert!(files.len() > 10, "{} files", files.len());
+        fs::create_dir(&directory).unwrap();
         let campaign = Campaign::from_environment().shared(2 * SHARE);
         let served = campaign.run(
             |_, dice| {
@@ -129,6 +133,7 @@ fn a_whole_directory() {
                 fs::remove_dir_all(&directory).unwrap();
                 let victim = dice.roll(files.len());
                 for (index, (path, bytes)) in files.iter().enumerate() {
+                    let path = directory.join(path.strip_prefix(&written).unwrap());
                     fs::create_dir_all(path.parent().unwrap()).unwrap();
                     let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
                     let bytes = if index == victim { damage(&bytes[..length], dice) } else { bytes.clone() };
