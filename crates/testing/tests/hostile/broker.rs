@@ -1,7 +1,5 @@
 //! A broker's port: damaged requests of every API, connections that stall or flood, other protocols, payloads that explode.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -10,18 +8,12 @@ use protocol::records::{BatchBuilder, BatchOptions, Codec, down_convert};
 use protocol::types::Offset;
 use runtime::net::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
 
 use crate::damage::{Campaign, Dice, damage};
-use crate::servers::{Bystander, PATIENCE, Peer, REQUEST_BYTES_MAX, Servers, connect, read_to_end};
+use crate::servers::{Bystander, PATIENCE, Peer, REQUEST_BYTES_MAX, Servers, connect, read_to_end, storm};
 
 /// Inputs of these tests in every input of the others: each is a connection.
 const SHARE: usize = 4;
-const CONNECTIONS_AT_ONCE: usize = 16;
-/// How long an answer is waited for. A damaged request may be a good one that has to wait, so none need come.
-const ANSWER_WAIT: Duration = Duration::from_millis(20);
-/// Inputs between two looks at the bystander.
-const LOOK_EVERY: usize = 500;
 const IDLE_CONNECTIONS: usize = 5_000;
 
 /// Resident memory of this process, in bytes.
@@ -56,36 +48,18 @@ fn hostile_frame(sample: &Exchange, dice: &mut Dice) -> Vec<u8> {
     if dice.roll(40) == 0 { damage(&frame, dice) } else { frame }
 }
 
-async fn send(address: SocketAddr, bytes: Vec<u8>) {
-    let mut stream = connect(address).await;
-    // The broker may hang up in the middle.
-    let _ = stream.write_all(&bytes).await;
-    read_to_end(&mut stream, ANSWER_WAIT).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_of_every_api() {
     const MEMORY: usize = 512 << 20;
     let campaign = Campaign::from_environment().shared(SHARE);
     let servers = Servers::start(&[("num.partitions", "1"), ("auto.create.topics.enable", "false")]).await;
     let mut bystander = Bystander::new(&servers).await;
-    let samples: Arc<[Exchange]> = exchanges(campaign.seed).into();
+    let samples = exchanges(campaign.seed);
     let before = resident();
-    let mut tasks = JoinSet::new();
-    for number in 0..campaign.inputs {
-        let frame = hostile_frame(&samples[number % samples.len()], &mut campaign.dice(number));
-        if tasks.len() >= CONNECTIONS_AT_ONCE {
-            tasks.join_next().await.unwrap().unwrap();
-        }
-        tasks.spawn(send(servers.broker_address(), frame));
-        if number % LOOK_EVERY == 0 {
-            bystander.works().await;
-        }
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
-    }
-    bystander.works().await;
+    storm(servers.broker_address(), &mut bystander, campaign.inputs, |number| {
+        hostile_frame(&samples[number % samples.len()], &mut campaign.dice(number))
+    })
+    .await;
     let grown = resident().saturating_sub(before);
     assert!(grown < MEMORY, "memory grew by {grown} bytes");
     servers.stop().await;

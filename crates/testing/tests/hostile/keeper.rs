@@ -1,28 +1,22 @@
 //! A keeper's port, what its clients read, and the files it starts from.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use client::zookeeper::{CreateMode, Session};
 use keeper::Keeper;
 use protocol::zookeeper::*;
 use tokio::io::AsyncWriteExt;
-use tokio::task::JoinSet;
 
 use crate::damage::{Campaign, Dice, damage};
 use crate::servers::{
-    Bystander, PATIENCE, REQUEST_BYTES_MAX, Servers, connect, expect_no_panic, keeper_config, read_to_end,
+    Bystander, PATIENCE, REQUEST_BYTES_MAX, Servers, connect, expect_no_panic, keeper_config, read_to_end, storm,
 };
 
 /// Inputs of the port's test in every input of the others: each is a connection.
 const PORT_SHARE: usize = 4;
 /// Inputs of the files' test in every input of the others: each is a start of a keeper.
 const FILES_SHARE: usize = 20;
-const CONNECTIONS_AT_ONCE: usize = 16;
-const ANSWER_WAIT: Duration = Duration::from_millis(20);
-const LOOK_EVERY: usize = 500;
 const PATH: &str = "/hostile";
 
 fn bytes_of(record: &impl Record) -> Vec<u8> {
@@ -142,34 +136,16 @@ fn conversation(requests: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     if dice.roll(40) == 0 { damage(&bytes, dice) } else { bytes }
 }
 
-async fn send(address: SocketAddr, bytes: Vec<u8>) {
-    let mut stream = connect(address).await;
-    // The keeper may hang up in the middle.
-    let _ = stream.write_all(&bytes).await;
-    read_to_end(&mut stream, ANSWER_WAIT).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_of_every_operation() {
     let campaign = Campaign::from_environment().shared(PORT_SHARE);
     let servers = Servers::start(&[]).await;
     let mut bystander = Bystander::new(&servers).await;
     let requests = requests();
-    let mut tasks = JoinSet::new();
-    for number in 0..campaign.inputs {
-        let bytes = conversation(&requests, &mut campaign.dice(number));
-        if tasks.len() >= CONNECTIONS_AT_ONCE {
-            tasks.join_next().await.unwrap().unwrap();
-        }
-        tasks.spawn(send(servers.keeper.local_addr(), bytes));
-        if number % LOOK_EVERY == 0 {
-            bystander.works().await;
-        }
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
-    }
-    bystander.works().await;
+    storm(servers.keeper.local_addr(), &mut bystander, campaign.inputs, |number| {
+        conversation(&requests, &mut campaign.dice(number))
+    })
+    .await;
     servers.stop().await;
 }
 

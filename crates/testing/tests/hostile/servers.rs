@@ -17,6 +17,7 @@ use protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicPro
 use protocol::records::{BatchBuilder, BatchOptions, RecordBatch};
 use runtime::net::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 
 /// Longest wait for anything here; a test that takes so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -145,6 +146,37 @@ impl Peer {
         let partition = &produced.responses[0].partition_responses[0];
         (partition.error_code, partition.base_offset)
     }
+}
+
+/// How long a hostile client waits for an answer. A damaged request may be a good one that has to wait, so none need come.
+const ANSWER_WAIT: Duration = Duration::from_millis(20);
+const CONNECTIONS_AT_ONCE: usize = 16;
+/// Connections between two looks at the bystander.
+const LOOK_EVERY: usize = 500;
+
+/// Opens one connection for each of `inputs` numbers and sends what `make` gives for it, some at once, while the bystander works.
+pub async fn storm(address: SocketAddr, bystander: &mut Bystander, inputs: usize, make: impl Fn(usize) -> Vec<u8>) {
+    let mut tasks = JoinSet::new();
+    for number in 0..inputs {
+        if tasks.len() >= CONNECTIONS_AT_ONCE {
+            tasks.join_next().await.unwrap().unwrap();
+        }
+        tasks.spawn(send(address, make(number)));
+        if number % LOOK_EVERY == 0 {
+            bystander.works().await;
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    bystander.works().await;
+}
+
+async fn send(address: SocketAddr, bytes: Vec<u8>) {
+    let mut stream = connect(address).await;
+    // The server may hang up in the middle.
+    let _ = stream.write_all(&bytes).await;
+    read_to_end(&mut stream, ANSWER_WAIT).await;
 }
 
 /// Clients that were there before, do ordinary work, and must not notice anything.
