@@ -46,6 +46,7 @@ class Load(threading.Thread):
         self.without_offset = 0
         self.problems = []
         self.going, self.idle, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.turn = threading.Lock()  # nothing is idle that was told to go on meanwhile
 
     def on_error(self, error):
         if error.fatal():
@@ -69,7 +70,9 @@ class Load(threading.Thread):
         while not self.ended.is_set():
             if not self.going.is_set():
                 if self.producer.flush(0.1) == 0:
-                    self.idle.set()
+                    with self.turn:
+                        if not self.going.is_set():
+                            self.idle.set()
                     self.going.wait(0.05)
                 continue
             for _ in range(self.rng.randrange(1, 12)):
@@ -83,8 +86,9 @@ class Load(threading.Thread):
             self.producer.poll(0.005)
 
     def resume(self):
-        self.idle.clear()
-        self.going.set()
+        with self.turn:
+            self.idle.clear()
+            self.going.set()
 
     def pause(self):
         """Stops giving records and waits until every one given is acknowledged."""
