@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyList, PyString};
 use streaming::text::Text;
 use streaming::{DStream, Rdd, RddQueue, StreamingContext, StreamingContextState, StreamingError, TaskError, Time};
 
+use crate::arguments::Items;
 use crate::block::{Block, in_python, raise};
 use crate::kafka::{self, Params, Shape};
 use crate::listener::PythonListener;
@@ -124,27 +125,27 @@ impl PyStreamingContext {
     fn kafka_direct_stream(
         &self,
         py: Python<'_>,
-        topics: Vec<String>,
+        topics: Items<String>,
         params: Params,
-        starts: Vec<(String, i32, i64)>,
+        starts: Items<(String, i32, i64)>,
         conf: Params,
         key_decoder: Option<Py<PyAny>>,
         value_decoder: Option<Py<PyAny>>,
         with_metadata: bool,
     ) -> PyResult<PyDStream> {
         let shape = Shape::new(key_decoder, value_decoder, with_metadata);
-        let made = kafka::direct_stream(&self.0, topics, params, starts, &conf, shape);
+        let made = kafka::direct_stream(&self.0, topics.0, params, starts.0, &conf, shape);
         made.map(PyDStream).map_err(|error| explain(py, error))
     }
 
     /// The RDDs of a list, one a batch or all in the first, then `default` or an empty one.
     fn queue_stream(
         &self,
-        rdds: Vec<PyRef<'_, PyRdd>>,
+        rdds: Items<PyRef<'_, PyRdd>>,
         one_at_a_time: bool,
         default: Option<PyRef<'_, PyRdd>>,
     ) -> PyDStream {
-        let queue = RddQueue::new(rdds.iter().map(|rdd| rdd.0.clone()).collect());
+        let queue = RddQueue::new(rdds.0.iter().map(|rdd| rdd.0.clone()).collect());
         PyDStream(self.0.queue_stream(queue, one_at_a_time, default.map(|rdd| rdd.0.clone())))
     }
 }
@@ -162,9 +163,14 @@ impl PyDStream {
 
     /// `function(list of RDDs, milliseconds)` gives the RDD of the batch, or None. The list holds this stream's RDD, then the others'; None
     /// stands for a stream that has no batch at that time.
-    fn transform(&self, py: Python<'_>, others: Vec<PyRef<'_, PyDStream>>, function: Py<PyAny>) -> PyResult<PyDStream> {
+    fn transform(
+        &self,
+        py: Python<'_>,
+        others: Items<PyRef<'_, PyDStream>>,
+        function: Py<PyAny>,
+    ) -> PyResult<PyDStream> {
         let streams: Vec<DStream<Block>> =
-            std::iter::once(self.0.clone()).chain(others.iter().map(|stream| stream.0.clone())).collect();
+            std::iter::once(self.0.clone()).chain(others.0.iter().map(|stream| stream.0.clone())).collect();
         let made = self.0.context().transform(&streams, move |rdds: Vec<Option<Rdd<Block>>>, time| {
             // A function of RDDs has nothing to work on where one is missing.
             if rdds.iter().any(Option::is_none) {

@@ -4,6 +4,7 @@
 //! calls it once per partition and lets go of the interpreter's lock wherever the engine waits.
 //!
 //! # Layout
+//! - [`arguments`]: arguments that hold many items
 //! - [`block`]: blocks, and Python's exceptions on their way through the engine and back
 //! - [`turn`]: tasks that run Python take turns
 //! - [`rdd`]: `Context` and `Rdd`
@@ -11,6 +12,7 @@
 //! - [`kafka`]: Kafka's records as blocks
 //! - [`listener`]: the engine's events as dicts
 
+mod arguments;
 mod block;
 mod dstream;
 mod kafka;

@@ -1,5 +1,6 @@
 //! The engine's events as dicts. -1 stands for what is not known yet, as in Spark's own Java objects.
 
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use streaming::StreamingListener;
@@ -19,8 +20,12 @@ impl PythonListener {
         let _ = Python::try_attach(|py| {
             let told = values(py).and_then(|values| self.0.bind(py).call1((event, values)));
             if let Err(error) = told {
-                // A listener's mistake is shown and does not stop the batches.
-                error.print(py);
+                // A listener's mistake is shown and does not stop the batches. (Printing a SystemExit would end the process on the spot.)
+                if error.is_instance_of::<PySystemExit>(py) {
+                    error.write_unraisable(py, Some(self.0.bind(py)));
+                } else {
+                    error.print(py);
+                }
             }
         });
     }

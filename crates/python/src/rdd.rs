@@ -1,10 +1,11 @@
 //! `Context` and `Rdd`: what the package's SparkContext and RDD hold.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use streaming::{Rdd, SparkContext};
 
+use crate::arguments::{ITEMS_MAX, Items};
 use crate::block::{Block, join, raise};
 use crate::dstream::explain;
 use crate::kafka::{self, Params, Shape};
@@ -33,8 +34,8 @@ impl PyContext {
     }
 
     /// An RDD of lists, one a partition.
-    fn parallelize(&self, blocks: Vec<Bound<'_, PyList>>) -> PyRdd {
-        PyRdd(self.0.from_partitions(blocks.iter().map(|list| vec![Block::new(list)]).collect()))
+    fn parallelize(&self, blocks: Items<Bound<'_, PyList>>) -> PyRdd {
+        PyRdd(self.0.from_partitions(blocks.0.iter().map(|list| vec![Block::new(list)]).collect()))
     }
 
     /// The records of (topic, partition, from offset, until offset).
@@ -42,12 +43,12 @@ impl PyContext {
         &self,
         py: Python<'_>,
         params: Params,
-        ranges: Vec<(String, i32, i64, i64)>,
+        ranges: Items<(String, i32, i64, i64)>,
         key_decoder: Option<Py<PyAny>>,
         value_decoder: Option<Py<PyAny>>,
         with_metadata: bool,
     ) -> PyResult<PyRdd> {
-        let made = kafka::rdd(&self.0, params, ranges, &Shape::new(key_decoder, value_decoder, with_metadata));
+        let made = kafka::rdd(&self.0, params, ranges.0, &Shape::new(key_decoder, value_decoder, with_metadata));
         made.map(PyRdd).map_err(|error| explain(py, error))
     }
 
@@ -93,9 +94,9 @@ impl PyRdd {
     }
 
     /// The partitions of this RDD, then those of the others.
-    fn union(&self, others: Vec<PyRef<'_, PyRdd>>) -> PyRdd {
+    fn union(&self, others: Items<PyRef<'_, PyRdd>>) -> PyRdd {
         let rdds: Vec<Rdd<Block>> =
-            std::iter::once(self.0.clone()).chain(others.iter().map(|rdd| rdd.0.clone())).collect();
+            std::iter::once(self.0.clone()).chain(others.0.iter().map(|rdd| rdd.0.clone())).collect();
         PyRdd(self.0.context().union(&rdds))
     }
 
@@ -105,7 +106,10 @@ impl PyRdd {
     }
 
     /// `function(partition, list)` gives `partitions` lists; list `i` goes to partition `i`, in the order of the partitions it comes from.
-    fn shuffle(&self, partitions: usize, function: Py<PyAny>) -> PyRdd {
+    fn shuffle(&self, partitions: usize, function: Py<PyAny>) -> PyResult<PyRdd> {
+        if partitions > ITEMS_MAX {
+            return Err(PyValueError::new_err(format!("more than {ITEMS_MAX} partitions")));
+        }
         let dealt = self.0.map_partitions_with_index(move |partition, blocks| {
             in_task(|py| {
                 let lists = function.bind(py).call1((partition, join(py, &blocks)?))?;
@@ -124,7 +128,7 @@ impl PyRdd {
                 Ok(buckets)
             })
         });
-        PyRdd(dealt.partition_by(partitions, |(target, _)| Ok(*target)).map(|(_, block)| block))
+        Ok(PyRdd(dealt.partition_by(partitions, |(target, _)| Ok(*target)).map(|(_, block)| block)))
     }
 
     /// `function(partition, list, other list)` for each partition of two RDDs with as many partitions.
@@ -150,10 +154,10 @@ impl PyRdd {
     }
 
     /// Computes the named partitions and gives their lists.
-    fn run<'py>(&self, py: Python<'py>, partitions: Vec<usize>) -> PyResult<Vec<Bound<'py, PyList>>> {
+    fn run<'py>(&self, py: Python<'py>, partitions: Items<usize>) -> PyResult<Vec<Bound<'py, PyList>>> {
         let rdd = self.0.clone();
         let done =
-            py.detach(|| rdd.context().run_job(&rdd, &partitions, |rdd, partition, task| rdd.block(partition, task)));
+            py.detach(|| rdd.context().run_job(&rdd, &partitions.0, |rdd, partition, task| rdd.block(partition, task)));
         let blocks = done.map_err(|error| raise(py, error))?;
         blocks.iter().map(|blocks| join(py, blocks)).collect()
     }

@@ -94,6 +94,13 @@ pub enum JobError {
     Cancelled,
     /// The context is stopped.
     Stopped,
+    /// The job was asked for a partition that its RDD does not have.
+    NoSuchPartition {
+        /// The partition.
+        partition: usize,
+        /// How many the RDD has.
+        partitions: usize,
+    },
     /// An action was called by a task: it would wait for threads that wait for it.
     InsideTask,
 }
@@ -104,6 +111,9 @@ impl fmt::Display for JobError {
             JobError::Task { partition, error } => write!(f, "task for partition {partition} failed: {error}"),
             JobError::Cancelled => f.write_str("job was cancelled"),
             JobError::Stopped => f.write_str("cannot run a job on a stopped SparkContext"),
+            JobError::NoSuchPartition { partition, partitions } => {
+                write!(f, "no partition {partition} in an RDD of {partitions}")
+            }
             JobError::InsideTask => f.write_str(
                 "RDD actions can only be invoked by the driver, not inside of other transformations (see SPARK-5063)",
             ),

@@ -124,6 +124,10 @@ impl SparkContext {
         if TaskContext::is_inside_task() {
             return Err(JobError::InsideTask);
         }
+        let in_rdd = rdd.num_partitions();
+        if let Some(&partition) = partitions.iter().find(|&&partition| partition >= in_rdd) {
+            return Err(JobError::NoSuchPartition { partition, partitions: in_rdd });
+        }
         let cancelled = Arc::new(AtomicBool::new(false));
         {
             let mut jobs = self.0.jobs.lock();
