@@ -1,5 +1,9 @@
-use super::super::{BatchBuilder, BatchOptions, MAX_DECOMPRESSED_BYTES};
+use super::super::{BatchBuilder, BatchOptions, MAX_DECOMPRESSED_BYTES, NO_SEQUENCE};
+use super::header::{
+    ATTRIBUTES_AT, CONTROL_BIT, DELETE_HORIZON_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT, write_crc,
+};
 use super::*;
+use crate::types::{LeaderEpoch, Offset};
 
 fn batch(base_offset: i64, values: &[&str], codec: Codec) -> Vec<u8> {
     let options = BatchOptions { codec, base_offset: Offset(base_offset), ..BatchOptions::default() };
