@@ -330,7 +330,7 @@ fn write_zookeeper(out: &mut Exposition, figures: &Figures) {
 
 /// Quantiles of the last minute or two; `_sum` and `_count` of all time.
 fn write_durations(family: &mut Family<'_>, board: &Board, key: &str, labels: Labels<'_>, counted: &DurationsSnapshot) {
-    let recent = board.windows.lock().recent(key, counted, board.clock.now());
+    let recent = board.windows.lock().recent(key, counted, board.process.clock.now());
     let ms = |took: Duration| took.as_secs_f64() * 1e3;
     for name in QUANTILES {
         let quantile = name.parse().unwrap_or_default();
