@@ -10,6 +10,7 @@
 //! - [`dstream`]: `StreamingContext` and `DStream`
 //! - [`kafka`]: Kafka's records as blocks
 //! - [`listener`]: the engine's events as dicts
+//! - [`ui`]: the job's pages
 
 mod block;
 mod dstream;
@@ -17,6 +18,7 @@ mod kafka;
 mod listener;
 mod rdd;
 mod turn;
+mod ui;
 
 use pyo3::prelude::*;
 
@@ -27,5 +29,6 @@ fn _tidemill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rdd::PyRdd>()?;
     module.add_class::<dstream::PyStreamingContext>()?;
     module.add_class::<dstream::PyDStream>()?;
+    module.add_class::<ui::PyUi>()?;
     Ok(())
 }
