@@ -1,14 +1,15 @@
-//! Counts words of lines that arrive on a Kafka topic, second by second:
+//! Counts words of lines that arrive on a Kafka topic, second by second; what it does is counted on http://127.0.0.1:4040/metrics:
 //!
 //! ```text
-//! cargo run --release -p tidemill-streaming --example kafka_word_count -- localhost:2181 wordsendertest
+//! cargo run --release --example kafka_word_count -- localhost:2181 wordsendertest
 //! bin/kafka-console-producer.sh --broker-list localhost:9092 --topic wordsendertest
 //! ```
 
 use std::process::exit;
 use std::time::Duration;
 
-use tidemill_streaming::{SparkContext, StreamingContext, StreamingError, kafka};
+use console::job::{JobUi, Settings};
+use streaming::{SparkContext, StreamingContext, StreamingError, kafka};
 
 fn main() -> Result<(), StreamingError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +25,7 @@ fn main() -> Result<(), StreamingError> {
     let counts = words.map(|word| (word, 1)).reduce_by_key(|a, b| a + b);
     counts.print();
 
+    let _ui = JobUi::serve(&ssc, &Settings::default(), "local-word-count");
     ssc.start()?;
     ssc.await_termination()
 }

@@ -12,7 +12,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import PROGRAM, Checks, Failed, Workspace, expect, free_port, run, take_ctrl_c
+from harness import PROGRAM, PYTHON, ROOT, Checks, Failed, Workspace, expect, free_port, run, take_ctrl_c
 
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -20,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 WAIT_S = 20
 CLEAN = ".kafka_cleanshutdown"
+# The word count in Rust, where it was built beside the program.
+EXAMPLE = pathlib.Path(PROGRAM).parent / "examples/kafka_word_count"
 # What dashboards ask for: kafka_exporter's dashboard 7589, those on the JMX exporter, ZooKeeper's own.
 BROKER_NAMES = """
 kafka_brokers kafka_broker_info kafka_topic_partitions kafka_topic_partition_current_offset kafka_topic_partition_oldest_offset
@@ -32,6 +34,9 @@ kafka_server_replicamanager_isrshrinks_total kafka_controller_kafkacontroller_ac
 kafka_network_requestmetrics_totaltimems kafka_network_requestmetrics_totaltimems_count kafka_network_requestmetrics_requests_total
 kafka_log_log_size kafka_log_log_logendoffset kafka_log_log_logstartoffset kafka_log_logflushstats_logflushrateandtimems_count
 kafka_server_sessionexpirelistener_zookeeperexpires_total kafka_server_kafkaserver_brokerstate
+kafka_log_logcleanermanager_max_dirty_percent kafka_log_logcleanermanager_time_since_last_run_ms kafka_log_logcleanermanager_uncleanable_partitions_count
+kafka_log_logcleanermanager_uncleanable_bytes kafka_log_logcleaner_cleaner_recopy_percent kafka_log_logcleaner_max_clean_time_secs
+kafka_log_logcleaner_max_buffer_utilization_percent kafka_log_logcleaner_max_compaction_delay_secs kafka_log_logcleaner_deadthreadcount
 kafka_coordinator_group_groupmetadatamanager_numgroups process_cpu_seconds_total process_resident_memory_bytes process_open_fds tidemill_build_info
 """.split()
 KEEPER_NAMES = "znode_count ephemerals_count watch_count approximate_data_size num_alive_connections outstanding_requests packets_received avg_latency uptime".split()
@@ -179,6 +184,104 @@ def metrics_move():
         fell = [key for key, rises in kinds.items() if rises and key in end and end[key] < last[key]]
         expect(fell, [], "counters that fell when a topic was deleted")
         expect(server.process.stop(), 0, "exit code")
+
+
+def cleaner():
+    """The figures of the cleaner move by what it does, and name a log that it cannot read."""
+    with Workspace("console") as workspace:
+        server = Server(workspace, overrides=("log.cleaner.backoff.ms=50", "log.cleaner.min.cleanable.ratio=0.01"))
+        admin = AdminClient({"bootstrap.servers": f"localhost:{server.port}"})
+        policy = {"cleanup.policy": "compact", "segment.bytes": "14000"}
+        for future in admin.create_topics([NewTopic(name, 1, 1, config=policy) for name in ("table", "damaged")]).values():
+            future.result(10)
+        look = lambda name, **labels: value(scrape(server.http)[0], name, **labels)
+        passes = lambda: look("tidemill_cleaner_passes_total")
+        log_dir = {"logDirectory": "data/kafka-logs"}  # as the settings name it
+        uncleanable = lambda what: look(f"kafka_log_logcleanermanager_uncleanable_{what}", **log_dir)
+        expect((passes(), look("kafka_log_logcleaner_deadthreadcount"), uncleanable("partitions_count")), (0, 0, 0), "figures before any work")
+        write_keys(server, "table", 3000)
+        wait_for(lambda: passes() > 0, "a pass")
+        samples, _ = scrape(server.http)
+        for name, least, most in (("logcleaner_cleaner_recopy_percent", 0.01, 99), ("logcleaner_max_clean_time_secs", 1e-9, 60),
+                                  ("logcleaner_max_buffer_utilization_percent", 1e-9, 100), ("logcleanermanager_time_since_last_run_ms", 0, 60_000)):
+            seen = value(samples, f"kafka_log_{name}")
+            if not least <= seen <= most:
+                raise Failed(f"kafka_log_{name} is {seen}")
+        for name in ("read_bytes", "written_bytes", "dropped_records"):
+            expect(value(samples, f"tidemill_cleaner_{name}_total") > 0, True, f"{name} moved")
+        # The first batch of a log is made unreadable before a second segment makes it due.
+        write_keys(server, "damaged", 1)
+        with (server.logs / "damaged-0" / f"{0:020}.log").open("r+b") as file:
+            file.seek(62)
+            file.write(b"\xff\xff\xff")
+        write_keys(server, "damaged", 3000)
+        wait_for(lambda: uncleanable("partitions_count") == 1, "a log that cannot be compacted")
+        expect(uncleanable("bytes") > 0, True, "its bytes")
+        expect(server.process.stop(), 0, "exit code")
+
+
+def write_keys(server, topic, count):
+    """Records of few keys, in batches of one."""
+    producer = Producer({"bootstrap.servers": f"localhost:{server.port}", "acks": "all", "batch.num.messages": 1})
+    for number in range(count):
+        producer.produce(topic, b"x" * 20, key=str(number % 5))
+    expect(producer.flush(20), 0, "records left")
+
+
+def job(*more):
+    """The tutorial's word count as a job of a server, with Spark's properties."""
+    conf = [word for pair in more for word in ("--conf", pair)]
+    return [PROGRAM, "spark-submit", *conf, ROOT / "examples/kafka_word_count.py"]
+
+
+def streaming_job():
+    with Workspace("console") as workspace:
+        server = Server(workspace)
+        server.tool("kafka-topics", "--create", "--topic", "words", "--partitions", "1", "--replication-factor", "1")
+        environment = {"PYSPARK_PYTHON": PYTHON}
+        start = lambda *conf: workspace.start([*job(*conf), f"localhost:{server.keeper}", "words"], env=environment)
+        port = free_port()
+        first = start(f"spark.ui.port={port}", "spark.metrics.namespace=words")
+        wait_for(lambda: ready(port) == (200, "ready\n"), "a job that is ready")
+        expect(curl(f"http://127.0.0.1:{port}/healthz"), (200, "alive\n"), "/healthz of a job")
+        first.wait_line(r"Time: ")
+        gauge = lambda name, ending="Value": value(scrape(port)[0], f"metrics_words_driver_KafkaWordCount_StreamingMetrics_streaming_{name}_{ending}", type="gauges")
+        wait_for(lambda: gauge("totalCompletedBatches") >= 1, "a batch")
+        expect((gauge("receivers"), gauge("totalReceivedRecords")), (1, 0), "before anything was sent")
+        produce(server, "words", 7)
+        wait_for(lambda: gauge("totalProcessedRecords") == 7, "seven records processed")
+        expect((gauge("totalReceivedRecords"), gauge("totalReceivedRecords", "Number")), (7, 7), "records received")
+        for name in ("processingDelay", "schedulingDelay", "totalDelay", "submissionTime", "processingStartTime", "processingEndTime"):
+            expect(gauge(f"lastCompletedBatch_{name}") >= 0, True, name)
+        expect(curl(f"http://127.0.0.1:{port}/metrics/prometheus")[0], 200, "the path of Spark's servlet")
+        # The next job takes the next port; one that may not look further goes on without.
+        second = start(f"spark.ui.port={port}", "spark.port.maxRetries=8")
+        second.wait_line(f"warn: Service 'SparkUI' could not bind on port {port}. Attempting port {port + 1}.")
+        third = start(f"spark.ui.port={port}", "spark.port.maxRetries=0")
+        third.wait_line(rf"warn: Address already in use: Service 'SparkUI' failed after 0 retries \(starting from {port}\)!")
+        silent = start("spark.ui.enabled=false")
+        for other in (second, third, silent):
+            other.wait_line(r"Time: ")
+        expect(silent.err, [], "what a job without pages says")
+        wrong = start("spark.ui.port=many")
+        expect(wrong.finish() != 0 and any("spark.ui.port should be int, but was many" in line for line in wrong.err), True, f"a wrong port ({wrong.err})")
+        for one in (first, second, third, silent):
+            one.stop(signal.SIGINT)
+        expect(ready(port)[0], 0, "the port after the job's end")
+
+
+def rust_job():
+    with Workspace("console") as workspace:
+        server = Server(workspace)
+        server.tool("kafka-topics", "--create", "--topic", "words", "--partitions", "1", "--replication-factor", "1")
+        example = workspace.start([EXAMPLE, f"localhost:{server.keeper}", "words"])
+        example.wait_line(r"Time: ")
+        # Somebody else's job may have 4040: the warnings say which port is tried next.
+        tried = re.findall(r"Attempting port (\d+)", "\n".join(example.err))
+        port = int(tried[-1]) if tried else 4040
+        name = "metrics_local_word_count_driver_StreamingKafkaWordCount_StreamingMetrics_streaming_totalCompletedBatches_Value"
+        wait_for(lambda: value(scrape(port)[0], name, type="gauges") >= 1, "a batch of the example")
+        example.stop(signal.SIGINT)
 
 
 def keeper_alone():
@@ -387,7 +490,13 @@ def http_limits():
 
 checks = Checks()
 checks.check("metrics of keeper and broker, as Prometheus reads them, move by what is done", metrics_move)
+checks.check("the cleaner's metrics move by what it does", cleaner)
 checks.check("metrics of a keeper alone", keeper_alone)
+checks.check("a streaming job shows itself on Spark's port", streaming_job)
+if EXAMPLE.is_file():
+    checks.check("so does the word count in Rust", rust_job)
+else:
+    checks.skip("the word count in Rust", f"it is not built: cargo build --release --example {EXAMPLE.name}")
 checks.check("/readyz says why not, /healthz that it lives", readiness)
 checks.check("a recovering broker says how far it is, and can be stopped", recovery)
 checks.check("signals: a clean stop, and at once by the second", signals)

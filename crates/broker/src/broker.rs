@@ -11,12 +11,12 @@ mod join;
 mod logs;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use client::zookeeper::znodes::Endpoint;
 use runtime::{Clock, Disk, Random};
-use storage::{Cleaner, LogManager, RecoveryReport};
+use storage::{LogManager, RecoveryReport};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -54,7 +54,6 @@ pub struct Broker {
     acceptors: Acceptors,
     addresses: Vec<(String, SocketAddr)>,
     report: RecoveryReport,
-    cleaner: Option<Cleaner>,
     stop: watch::Sender<bool>,
     control: ControlThread,
     monitor: Monitor,
@@ -160,9 +159,9 @@ impl Broker {
             warn!("ZooKeeper did not confirm the end of the session in time");
         }
         let logs = self.state.replicas.logs().clone();
-        let cleaner = self.cleaner.take();
+        let state = self.state.clone();
         let stopped = runtime::spawn_blocking(move || {
-            if let Some(cleaner) = cleaner {
+            if let Some(cleaner) = state.cleaner.get() {
                 cleaner.shutdown();
             }
             logs.shutdown()
@@ -231,6 +230,7 @@ impl Start {
             loggers: self.surroundings.loggers.clone(),
             requests: RequestMetrics::new(|api| handlers::served(api).is_some()),
             creating: parking_lot::Mutex::default(),
+            cleaner: OnceLock::new(),
             clock: self.clock,
             random: self.random,
             config: self.config.clone(),
@@ -278,8 +278,11 @@ impl Start {
         };
         control.runtime.spawn(task.run(feed, image, stopped));
         self.wait_until_registered(&state).await;
-        let cleaner = self.start_cleaner(&logs)?;
-        Ok(Broker { state, acceptors, addresses, report, cleaner, stop, control, monitor })
+        if let Some(cleaner) = self.start_cleaner(&logs)? {
+            // This start alone sets it.
+            let _ = state.cleaner.set(cleaner);
+        }
+        Ok(Broker { state, acceptors, addresses, report, stop, control, monitor })
     }
 
     fn accept(&self, state: &Arc<BrokerState>, listeners: Vec<BoundListener>) -> Acceptors {

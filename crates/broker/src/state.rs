@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use protocol::api::ApiKey;
 use protocol::wire::Str;
 use runtime::{Clock, Random};
+use storage::Cleaner;
 
 use crate::config::BrokerConfig;
 use crate::control::ZooKeeper;
@@ -54,6 +55,8 @@ pub struct BrokerState {
     pub requests: RequestMetrics,
     /// Topics that a metadata request has asked to create, while that is under way.
     pub creating: Mutex<HashSet<String>>,
+    /// What compacts its logs, once the broker is registered; nothing where `log.cleaner.enable` is false.
+    pub cleaner: OnceLock<Cleaner>,
     /// Source of the time.
     pub clock: Clock,
     /// Source of chance.

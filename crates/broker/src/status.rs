@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use coordinator::groups::snapshot::GroupSnapshot;
 use runtime::DurationsSnapshot;
-use storage::{Log, Recovered};
-pub use storage::{LogDirState, LogDirStatus};
+use storage::{Cleaner, Log, Recovered};
+pub use storage::{CleanerStatus, LogDirState, LogDirStatus};
 
 use crate::control::ZooKeeperStatus;
 use crate::metadata::Image;
@@ -100,6 +100,8 @@ pub struct Figures {
     pub failed_isr_updates: u64,
     /// How long syncs of logs took.
     pub flushes: DurationsSnapshot,
+    /// What compacts the logs; none where `log.cleaner.enable` is false.
+    pub cleaner: Option<CleanerStatus>,
     /// The groups coordinated here.
     pub groups: Vec<GroupSnapshot>,
     /// Fetch sessions.
@@ -199,6 +201,7 @@ impl Figures {
             isr_expands: replicas.isr_changes.expands.get(),
             failed_isr_updates: replicas.isr_changes.failed_updates.get(),
             flushes: replicas.logs().flushes(),
+            cleaner: state.cleaner.get().map(Cleaner::status),
             groups,
             fetch_sessions: state.fetch_sessions.len(),
         }

@@ -3,11 +3,12 @@
 #[cfg(feature = "keeper")]
 use std::sync::OnceLock;
 
-use runtime::Clock;
-use runtime::clock::Instant;
-
 use parking_lot::Mutex;
 
+use crate::metrics;
+use crate::metrics::process::Process;
+use crate::readiness;
+use crate::routes::Shown;
 use crate::windows::Windows;
 
 /// What the console looks at.
@@ -17,9 +18,7 @@ pub struct Board {
     pub(crate) broker: Option<broker::Monitor>,
     #[cfg(feature = "keeper")]
     pub(crate) keeper: Option<std::sync::Arc<KeeperPlace>>,
-    pub(crate) clock: Clock,
-    pub(crate) started: Instant,
-    pub(crate) started_ms: i64,
+    pub(crate) process: Process,
     pub(crate) windows: Mutex<Windows>,
 }
 
@@ -45,15 +44,12 @@ impl Board {
     /// A board for a process that serves nothing yet.
     #[must_use]
     pub fn new() -> Board {
-        let clock = Clock::real();
         Board {
             #[cfg(feature = "broker")]
             broker: None,
             #[cfg(feature = "keeper")]
             keeper: None,
-            clock,
-            started: clock.now(),
-            started_ms: clock.now_ms(),
+            process: Process::new(),
             windows: Mutex::default(),
         }
     }
@@ -68,6 +64,16 @@ impl Board {
     #[cfg(feature = "keeper")]
     pub fn expect_keeper(&mut self) -> std::sync::Arc<KeeperPlace> {
         self.keeper.get_or_insert_default().clone()
+    }
+}
+
+impl Shown for Board {
+    fn metrics(&self) -> String {
+        metrics::text(self)
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        readiness::reasons(self)
     }
 }
 

@@ -1,7 +1,8 @@
-//! What a running server shows over HTTP: its metrics, whether it lives, whether it is ready. It is fed by plain snapshots of the crates below, and changes nothing.
+//! What a running server or job shows over HTTP: its metrics, whether it lives, whether it is ready. It is fed by plain snapshots of the crates below, and changes nothing.
 //!
 //! # Layout
-//! - [`board`]: what is looked at
+//! - [`board`]: the servers of a process that are looked at
+//! - [`job`]: a streaming job that is looked at, on Spark's port
 //! - [`readiness`]: whether it can do its work, and if not, why
 //! - [`exposition`]: Prometheus' text format; [`windows`]: quantiles of the last minute or two
 //! - [`metrics`]: which figure goes by which names
@@ -29,6 +30,8 @@
 pub mod board;
 pub mod exposition;
 pub mod io;
+#[cfg(feature = "streaming")]
+pub mod job;
 pub mod metrics;
 pub mod readiness;
 pub mod routes;

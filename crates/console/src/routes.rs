@@ -2,9 +2,7 @@
 
 use hyper::{Method, StatusCode};
 
-use crate::board::Board;
 use crate::exposition::CONTENT_TYPE;
-use crate::{metrics, readiness};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -12,6 +10,14 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "/metrics   what is counted, as Prometheus reads it\n\
                      /healthz   200 while the process lives\n\
                      /readyz    200 while it can do its work, else 503 and why\n";
+
+/// What a console shows: the servers of a process, or a job. Looking may wait for locks and for the disk.
+pub trait Shown: Send + Sync {
+    /// Everything that is counted, as Prometheus reads it.
+    fn metrics(&self) -> String;
+    /// Why it cannot do its work, a sentence for each reason; nothing where it can.
+    fn reasons(&self) -> Vec<String>;
+}
 
 /// What is sent back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,19 +51,20 @@ pub fn route(method: &Method, path: &str) -> Asked {
         "/" => Asked::Now(StatusCode::OK, INDEX),
         "/healthz" => Asked::Now(StatusCode::OK, "alive\n"),
         "/readyz" => Asked::Readiness,
-        "/metrics" => Asked::Metrics,
+        // The second is where Spark has its servlet.
+        "/metrics" | "/metrics/prometheus" => Asked::Metrics,
         _ => Asked::Now(StatusCode::NOT_FOUND, "nothing is here; / lists what there is\n"),
     }
 }
 
 /// Looks, which may wait for locks and for the disk.
 #[must_use]
-pub fn answer(asked: Asked, board: &Board) -> Reply {
+pub fn answer(asked: Asked, shown: &dyn Shown) -> Reply {
     match asked {
         Asked::Now(status, text) => Reply { status, content_type: TEXT, body: text.to_owned() },
-        Asked::Metrics => Reply { status: StatusCode::OK, content_type: CONTENT_TYPE, body: metrics::text(board) },
+        Asked::Metrics => Reply { status: StatusCode::OK, content_type: CONTENT_TYPE, body: shown.metrics() },
         Asked::Readiness => {
-            let reasons = readiness::reasons(board);
+            let reasons = shown.reasons();
             if reasons.is_empty() {
                 return Reply { status: StatusCode::OK, content_type: TEXT, body: "ready\n".to_owned() };
             }
@@ -77,6 +84,7 @@ pub fn too_slow() -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Board;
 
     #[test]
     fn paths_are_told_apart() {

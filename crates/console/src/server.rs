@@ -18,9 +18,8 @@ use runtime::net::{Listener, Stream};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{debug, error, warn};
 
-use crate::board::Board;
 use crate::io::{Connection, Time};
-use crate::routes::{self, Asked, Reply};
+use crate::routes::{self, Asked, Reply, Shown};
 
 /// Connections open at a time; more are closed at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -48,7 +47,7 @@ pub struct Console {
 }
 
 struct Shared {
-    board: Arc<Board>,
+    shown: Arc<dyn Shown>,
     looks: Arc<Semaphore>,
     clock: Clock,
 }
@@ -58,10 +57,17 @@ impl Console {
     ///
     /// # Errors
     /// `AddrInUse` above all.
-    pub fn start(address: SocketAddr, board: Board) -> io::Result<Console> {
+    pub fn start(address: SocketAddr, shown: impl Shown + 'static) -> io::Result<Console> {
+        Console::start_sharing(address, Arc::new(shown))
+    }
+
+    /// The same where somebody else looks, too.
+    ///
+    /// # Errors
+    /// `AddrInUse` above all.
+    pub fn start_sharing(address: SocketAddr, shown: Arc<dyn Shown>) -> io::Result<Console> {
         let (stop, stopped) = oneshot::channel::<()>();
-        let shared =
-            Arc::new(Shared { clock: board.clock, board: Arc::new(board), looks: Arc::new(Semaphore::new(LOOKS_MAX)) });
+        let shared = Arc::new(Shared { clock: Clock::real(), shown, looks: Arc::new(Semaphore::new(LOOKS_MAX)) });
         let (tell, bound) = std::sync::mpsc::sync_channel(1);
         let thread = runtime::thread("console", move || run(address, shared, stopped, &tell))?;
         // A thread that ends without a word has panicked.
@@ -182,7 +188,7 @@ async fn serve(stream: Stream, peer: SocketAddr, shared: Arc<Shared>) {
 async fn respond(request: &Request<Incoming>, shared: &Arc<Shared>) -> Response<Full<Bytes>> {
     let asked = routes::route(request.method(), request.uri().path());
     let reply = match asked {
-        Asked::Now(..) => routes::answer(asked, &shared.board),
+        Asked::Now(..) => routes::answer(asked, &*shared.shown),
         _ => look(asked, shared).await,
     };
     let mut response = Response::new(Full::new(Bytes::from(reply.body)));
@@ -205,9 +211,9 @@ async fn respond(request: &Request<Incoming>, shared: &Arc<Shared>) -> Response<
 async fn look(asked: Asked, shared: &Arc<Shared>) -> Reply {
     let looked = async {
         let place = shared.looks.clone().acquire_owned().await.ok()?;
-        let board = shared.board.clone();
+        let shown = shared.shown.clone();
         let looking = runtime::spawn_blocking(move || {
-            let reply = routes::answer(asked, &board);
+            let reply = routes::answer(asked, &*shown);
             // One that is stuck keeps its place, whoever asked has long been told so.
             drop(place);
             reply

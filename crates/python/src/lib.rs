@@ -11,6 +11,7 @@
 //! - [`dstream`]: `StreamingContext` and `DStream`
 //! - [`kafka`]: Kafka's records as blocks
 //! - [`listener`]: the engine's events as dicts
+//! - [`ui`]: the job's pages
 
 mod arguments;
 mod block;
@@ -19,6 +20,7 @@ mod kafka;
 mod listener;
 mod rdd;
 mod turn;
+mod ui;
 
 use pyo3::prelude::*;
 
@@ -29,5 +31,6 @@ fn _tidemill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rdd::PyRdd>()?;
     module.add_class::<dstream::PyStreamingContext>()?;
     module.add_class::<dstream::PyDStream>()?;
+    module.add_class::<ui::PyUi>()?;
     Ok(())
 }

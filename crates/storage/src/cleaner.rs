@@ -13,21 +13,24 @@ pub mod filter;
 pub mod offset_map;
 pub mod pass;
 pub mod range;
+pub mod status;
 pub mod swap;
 pub mod throttle;
 pub mod transactions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use protocol::types::TopicPartition;
+use runtime::clock::Instant;
 use runtime::{Clock, Random};
 
 use crate::cleaner::pass::{Limits, PassError, Report};
 use crate::cleaner::range::CleanRange;
+pub use crate::cleaner::status::CleanerStatus;
 use crate::cleaner::throttle::Throttle;
 use crate::error::{Result, StorageError};
 use crate::log::Log;
@@ -63,27 +66,6 @@ impl Default for CleanerConfig {
     }
 }
 
-/// What the cleaner did and is about to do, for metrics (Kafka's `LogCleaner` and `LogCleanerManager` beans).
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CleanerStatus {
-    /// Passes that ended well.
-    pub passes: u64,
-    /// Bytes read and written by them.
-    pub bytes_read: u64,
-    /// Bytes written by them.
-    pub bytes_written: u64,
-    /// Records dropped by them.
-    pub records_dropped: u64,
-    /// Time of the longest of them, in ms (`max-clean-time-secs`).
-    pub longest_pass_ms: u64,
-    /// Largest share of the map used by one (`max-buffer-utilization-percent`).
-    pub map_utilization_max: f64,
-    /// Dirty share of the dirtiest log when last looked (`max-dirty-percent`).
-    pub dirtiest_ratio: f64,
-    /// Logs that cannot be cleaned, and why (`uncleanable-partitions-count`).
-    pub uncleanable: BTreeMap<TopicPartition, String>,
-}
-
 /// Cleans the logs of a manager in threads of its own, until it is shut down.
 #[derive(Debug)]
 pub struct Cleaner {
@@ -103,11 +85,13 @@ struct Shared {
     wake: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     in_progress: BTreeSet<TopicPartition>,
     /// Logs whose last pass found the disk full, so that it is said once.
     short_of_space: BTreeSet<TopicPartition>,
+    /// When a log to clean was last looked for.
+    last_run: Instant,
     status: CleanerStatus,
 }
 
@@ -116,6 +100,12 @@ impl Cleaner {
     #[must_use]
     pub fn new(logs: Arc<LogManager>, config: CleanerConfig, clock: Clock) -> Cleaner {
         let throttle = Throttle::new(config.io_bytes_per_second_max, clock);
+        let state = State {
+            in_progress: BTreeSet::new(),
+            short_of_space: BTreeSet::new(),
+            last_run: clock.now(),
+            status: CleanerStatus::default(),
+        };
         let shared = Shared {
             logs,
             config,
@@ -123,7 +113,7 @@ impl Cleaner {
             random: Random::real(),
             throttle,
             stop: AtomicBool::new(false),
-            state: Mutex::new(State::default()),
+            state: Mutex::new(state),
             wake: Condvar::new(),
         };
         Cleaner { shared: Arc::new(shared), threads: Mutex::new(Vec::new()) }
@@ -137,7 +127,7 @@ impl Cleaner {
         let cleaner = Cleaner::new(logs, config, clock);
         for number in 0..cleaner.shared.config.threads.max(1) {
             let worker = cleaner.shared.clone();
-            let thread = runtime::thread(format!("kafka-log-cleaner-thread-{number}"), move || worker.run())?;
+            let thread = runtime::thread(format!("kafka-log-cleaner-thread-{number}"), move || worker.run(number))?;
             cleaner.threads.lock().push(thread);
         }
         Ok(cleaner)
@@ -145,13 +135,22 @@ impl Cleaner {
 
     /// Cleans the log that needs it most at `now_ms`, if one does and can be cleaned. Gives what was done.
     pub fn clean_dirtiest(&self, now_ms: i64) -> Option<(TopicPartition, Report)> {
-        self.shared.clean_dirtiest(now_ms)
+        self.shared.clean_dirtiest(0, now_ms)
     }
 
-    /// What was done so far.
+    /// What was done so far, and how the logs and the threads are now.
     #[must_use]
     pub fn status(&self) -> CleanerStatus {
-        self.shared.state.lock().status.clone()
+        let shared = &self.shared;
+        let state = shared.state.lock();
+        let mut status = state.status.clone();
+        status.since_last_run = shared.clock.now().saturating_duration_since(state.last_run);
+        drop(state);
+        if !shared.stop.load(Ordering::Relaxed) {
+            status.dead_threads = self.threads.lock().iter().filter(|thread| thread.is_finished()).count();
+        }
+        status.count_uncleanable(&shared.logs, shared.clock.now_ms());
+        status
     }
 
     /// Ends passes under way and the threads. To be called before the logs are closed.
@@ -174,9 +173,9 @@ impl Drop for Cleaner {
 }
 
 impl Shared {
-    fn run(&self) {
+    fn run(&self, thread: usize) {
         while !self.stop.load(Ordering::Relaxed) {
-            if self.clean_dirtiest(self.clock.now_ms()).is_none() {
+            if self.clean_dirtiest(thread, self.clock.now_ms()).is_none() {
                 let mut state = self.state.lock();
                 if !self.stop.load(Ordering::Relaxed) {
                     self.wake.wait_for(&mut state, self.config.backoff);
@@ -185,7 +184,7 @@ impl Shared {
         }
     }
 
-    fn clean_dirtiest(&self, now_ms: i64) -> Option<(TopicPartition, Report)> {
+    fn clean_dirtiest(&self, thread: usize, now_ms: i64) -> Option<(TopicPartition, Report)> {
         let log = self.take_dirtiest(now_ms)?;
         let started = self.clock.now();
         let threads = self.config.threads.max(1);
@@ -198,7 +197,7 @@ impl Shared {
             random: self.random,
         };
         let result = pass::clean(&log, now_ms, &limits);
-        let elapsed_ms = u64::try_from((self.clock.now() - started).as_millis()).unwrap_or(u64::MAX);
+        let took = self.clock.now() - started;
         let partition = log.partition().clone();
         let mut state = self.state.lock();
         state.in_progress.remove(&partition);
@@ -209,8 +208,8 @@ impl Shared {
                 if report.cleaned_to <= report.range.first_dirty {
                     return None;
                 }
-                state.note(&report, elapsed_ms);
-                tell(&partition, &report, elapsed_ms);
+                state.status.note(thread, &report, took);
+                tell(&partition, &report, took);
                 Some((partition, report))
             }
             Err(error) => {
@@ -222,9 +221,10 @@ impl Shared {
 
     /// Reserves the log with the largest dirty share of those that are due.
     fn take_dirtiest(&self, now_ms: i64) -> Option<Arc<Log>> {
-        let mut dirtiest_ratio: f64 = 0.0;
+        let (mut dirtiest_ratio, mut overdue_ms_max) = (0.0_f64, 0);
         let mut best: Option<(f64, Arc<Log>)> = None;
         let mut state = self.state.lock();
+        state.last_run = self.clock.now();
         for log in self.logs.all() {
             let (partition, config) = (log.partition(), log.config());
             let skips = state.in_progress.contains(partition) || state.status.uncleanable.contains_key(partition);
@@ -241,11 +241,13 @@ impl Shared {
             };
             let ratio = range.dirty_ratio();
             dirtiest_ratio = dirtiest_ratio.max(ratio);
+            overdue_ms_max = overdue_ms_max.max(range.overdue_ms);
             if range.is_due(&config) && best.as_ref().is_none_or(|(best, _)| ratio > *best) {
                 best = Some((ratio, log));
             }
         }
         state.status.dirtiest_ratio = dirtiest_ratio;
+        state.status.overdue_ms_max = overdue_ms_max;
         let (_, log) = best?;
         state.in_progress.insert(log.partition().clone());
         Some(log)
@@ -253,16 +255,6 @@ impl Shared {
 }
 
 impl State {
-    fn note(&mut self, report: &Report, elapsed_ms: u64) {
-        let status = &mut self.status;
-        status.passes += 1;
-        status.bytes_read += report.bytes_read;
-        status.bytes_written += report.bytes_written;
-        status.records_dropped += report.records_read - report.records_kept;
-        status.longest_pass_ms = status.longest_pass_ms.max(elapsed_ms);
-        status.map_utilization_max = status.map_utilization_max.max(report.map_utilization);
-    }
-
     fn note_failure(&mut self, partition: &TopicPartition, error: PassError) {
         match error {
             PassError::Aborted => {
@@ -283,7 +275,7 @@ impl State {
     }
 }
 
-fn tell(partition: &TopicPartition, report: &Report, elapsed_ms: u64) {
+fn tell(partition: &TopicPartition, report: &Report, took: Duration) {
     tracing::info!(
         %partition,
         first_dirty = report.range.first_dirty,
@@ -294,7 +286,7 @@ fn tell(partition: &TopicPartition, report: &Report, elapsed_ms: u64) {
         bytes_after = report.bytes_written,
         records_before = report.records_read,
         records_after = report.records_kept,
-        elapsed_ms,
+        elapsed_ms = took.as_millis(),
         "compacted the log"
     );
 }

@@ -289,6 +289,11 @@ impl LogManager {
         logs
     }
 
+    /// The log directories, in the order configured.
+    pub fn dirs(&self) -> impl Iterator<Item = &LogDir> {
+        self.dirs.iter().map(|dir| &*dir.log_dir)
+    }
+
     /// The logs that are not served, and why; those of directories that went offline among them.
     #[must_use]
     pub fn offline(&self) -> Vec<(TopicPartition, StorageError)> {

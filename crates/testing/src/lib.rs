@@ -4,5 +4,7 @@
 //!
 //! # Layout
 //! - [`house`]: the repository as the structure tests see it
+//! - [`servers`]: a keeper and a broker, and what tests ask of them most
 
 pub mod house;
+pub mod servers;

@@ -1,11 +1,7 @@
 //! What admin clients ask of our broker and a real one answers: who may do what, and elections.
 
-use std::collections::BTreeMap;
-
-use broker::{Broker, BrokerConfig};
 use client::kafka::admin::NewTopic;
-use client::kafka::{Admin, ClientConfig, Cluster};
-use keeper::{Keeper, KeeperConfig};
+use client::kafka::{Admin, Cluster};
 use protocol::error::ErrorCode;
 use protocol::messages::create_acls::{AclCreation, CreateAclsRequest};
 use protocol::messages::delete_acls::{DeleteAclsFilter, DeleteAclsRequest};
@@ -13,82 +9,57 @@ use protocol::messages::describe_acls::DescribeAclsRequest;
 use protocol::messages::describe_cluster::DescribeClusterRequest;
 use protocol::messages::elect_leaders::{ElectLeadersRequest, ElectLeadersResponse, TopicPartitions};
 use protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
-use runtime::Clock;
+use tidemill_testing::servers::Servers;
 
-struct Servers {
-    keeper: Keeper,
-    broker: Broker,
-    cluster: Cluster,
-    _directory: tempfile::TempDir,
-}
-
-impl Servers {
-    /// A keeper, a broker, and a topic `t` of two partitions.
-    async fn start() -> Servers {
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = KeeperConfig::new(directory.path().join("keeper"));
-        config.address.set_port(0);
-        let keeper = Keeper::start(config).unwrap();
-        let settings = BTreeMap::from([
-            ("broker.id".to_owned(), "0".to_owned()),
-            ("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned()),
-            ("log.dirs".to_owned(), directory.path().join("logs").display().to_string()),
-            ("zookeeper.connect".to_owned(), keeper.local_addr().to_string()),
-        ]);
-        let broker = Broker::start(BrokerConfig::from_overrides(settings).unwrap()).await.unwrap();
-        let address = broker.addresses()[0].1.to_string();
-        let cluster = Cluster::connect(ClientConfig::parse(&address).unwrap(), Clock::real()).await.unwrap();
-        Admin::new(cluster.clone()).create_topic(&NewTopic::new("t", Some(2), Some(1))).await.unwrap();
-        Servers { keeper, broker, cluster, _directory: directory }
-    }
-
-    async fn stop(self) {
-        self.broker.shutdown().await;
-        self.keeper.shutdown().await.unwrap();
-    }
+/// A keeper, a broker, a topic `t` of two partitions, and a client.
+async fn start() -> (Servers, Cluster) {
+    let servers = Servers::start(&[]).await;
+    let cluster = servers.cluster();
+    Admin::new(cluster.clone()).create_topic(&NewTopic::new("t", Some(2), Some(1))).await.unwrap();
+    (servers, cluster)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acls_are_refused_as_a_broker_without_an_authorizer_refuses_them() {
-    let servers = Servers::start().await;
+    let (servers, cluster) = start().await;
     let disabled = ErrorCode::SECURITY_DISABLED.0;
-    let described = servers.cluster.send_any(&DescribeAclsRequest::default()).await.unwrap();
+    let described = cluster.send_any(&DescribeAclsRequest::default()).await.unwrap();
     assert_eq!(
         (described.error_code, described.error_message.as_deref()),
         (disabled, Some("No Authorizer is configured."))
     );
     let creations = vec![AclCreation::default(); 2];
-    let created = servers.cluster.send_any(&CreateAclsRequest { creations }).await.unwrap();
+    let created = cluster.send_any(&CreateAclsRequest { creations }).await.unwrap();
     assert_eq!(created.results.iter().map(|result| result.error_code).collect::<Vec<_>>(), [disabled; 2]);
     let filters = vec![DeleteAclsFilter::default(); 2];
-    let deleted = servers.cluster.send_any(&DeleteAclsRequest { filters }).await.unwrap();
+    let deleted = cluster.send_any(&DeleteAclsRequest { filters }).await.unwrap();
     assert_eq!(deleted.filter_results.iter().map(|result| result.error_code).collect::<Vec<_>>(), [disabled; 2]);
     servers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_are_told_to_those_who_ask() {
-    let servers = Servers::start().await;
-    for (asks, topic, cluster) in [(true, 8, 7), (false, 1, 1)] {
+    let (servers, cluster) = start().await;
+    for (asks, topic_bits, cluster_bits) in [(true, 8, 7), (false, 1, 1)] {
         let name = Some("t".into());
         let asked = MetadataRequest {
             topics: Some(vec![MetadataRequestTopic { name, ..Default::default() }]),
             include_topic_authorized_operations: asks,
             ..Default::default()
         };
-        let metadata = servers.cluster.send_any(&asked).await.unwrap();
+        let metadata = cluster.send_any(&asked).await.unwrap();
         // Not asked for is the lowest number: one bit.
-        assert_eq!(metadata.topics[0].topic_authorized_operations.count_ones(), topic);
+        assert_eq!(metadata.topics[0].topic_authorized_operations.count_ones(), topic_bits);
         let asked = DescribeClusterRequest { include_cluster_authorized_operations: asks, ..Default::default() };
-        let described = servers.cluster.send_any(&asked).await.unwrap();
-        assert_eq!(described.cluster_authorized_operations.count_ones(), cluster);
+        let described = cluster.send_any(&asked).await.unwrap();
+        assert_eq!(described.cluster_authorized_operations.count_ones(), cluster_bits);
     }
     servers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_election_is_not_needed_where_the_preferred_replica_leads() {
-    let servers = Servers::start().await;
+    let (servers, cluster) = start().await;
     let outcomes = |response: ElectLeadersResponse| -> Vec<(String, i32, ErrorCode)> {
         assert_eq!(response.error_code, 0);
         let results = response.replica_election_results.iter();
@@ -103,7 +74,7 @@ async fn an_election_is_not_needed_where_the_preferred_replica_leads() {
     };
     let elect = |election_type: i8, topic_partitions: Option<Vec<TopicPartitions>>| {
         let request = ElectLeadersRequest { election_type, topic_partitions, timeout_ms: 10_000 };
-        let cluster = &servers.cluster;
+        let cluster = &cluster;
         async move { cluster.send_any(&request).await.unwrap() }
     };
     let named = vec![

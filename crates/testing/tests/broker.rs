@@ -1,15 +1,11 @@
 //! A broker on our keeper, asked over real sockets: every API in every version, records across restarts, and a tree that old tools write.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
-use broker::{Broker, BrokerConfig, BrokerError};
+use broker::BrokerError;
 use bytes::{Bytes, BytesMut};
 use client::zookeeper::znodes::TopicAssignment;
 use client::zookeeper::{CreateMode, Session, paths};
-use keeper::{Keeper, KeeperConfig};
 use protocol::api::ApiKey;
 use protocol::frame::{decode_response, encode_request};
 use protocol::messages::Request;
@@ -23,64 +19,8 @@ use protocol::messages::*;
 use protocol::records::{BatchBuilder, BatchOptions, Codec, RecordBatch};
 use protocol::wire::Str;
 use runtime::net::Stream;
+use tidemill_testing::servers::{PATIENCE, Servers, start_broker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// Longest wait for anything here; a test that takes so long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Servers {
-    keeper: Keeper,
-    broker: Broker,
-    directory: tempfile::TempDir,
-}
-
-async fn start_broker(directory: &Path, keeper: &Keeper, more: &[(&str, &str)]) -> Result<Broker, BrokerError> {
-    let mut settings: BTreeMap<String, String> = BTreeMap::from([
-        ("broker.id".to_owned(), "0".to_owned()),
-        ("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned()),
-        ("log.dirs".to_owned(), directory.join("logs").display().to_string()),
-        ("zookeeper.connect".to_owned(), keeper.local_addr().to_string()),
-        ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
-    ]);
-    settings.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    Broker::start(BrokerConfig::from_overrides(settings)?).await
-}
-
-impl Servers {
-    async fn start(more: &[(&str, &str)]) -> Servers {
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = KeeperConfig::new(directory.path().join("keeper"));
-        config.address.set_port(0);
-        let keeper = Keeper::start(config).unwrap();
-        let broker = start_broker(directory.path(), &keeper, more).await.unwrap();
-        Servers { keeper, broker, directory }
-    }
-
-    async fn restart(self) -> Servers {
-        self.broker.shutdown().await;
-        let broker = start_broker(self.directory.path(), &self.keeper, &[]).await.unwrap();
-        Servers { broker, ..self }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.broker.addresses()[0].1
-    }
-
-    async fn connect(&self) -> Peer {
-        let address = self.address();
-        let stream = Stream::connect(&address.ip().to_string(), address.port(), PATIENCE).await.unwrap();
-        Peer { stream, correlation_id: 0 }
-    }
-
-    async fn zookeeper(&self) -> Session {
-        Session::connect(&self.keeper.local_addr().to_string(), PATIENCE).await.unwrap()
-    }
-
-    async fn stop(self) {
-        self.broker.shutdown().await;
-        self.keeper.shutdown().await.unwrap();
-    }
-}
 
 /// A client without any cleverness.
 struct Peer {
@@ -89,6 +29,12 @@ struct Peer {
 }
 
 impl Peer {
+    async fn connect(servers: &Servers) -> Peer {
+        let address = servers.address();
+        let stream = Stream::connect(&address.ip().to_string(), address.port(), PATIENCE).await.unwrap();
+        Peer { stream, correlation_id: 0 }
+    }
+
     async fn send<R: Request>(&mut self, request: &R, version: i16) {
         self.correlation_id += 1;
         let frame = encode_request(request, version, self.correlation_id, Some(&Str::from_static("peer"))).unwrap();
@@ -186,7 +132,7 @@ fn values(batches: &Bytes) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_apiversions_promises_is_answered_in_every_version() {
     let servers = Servers::start(&[]).await;
-    let served = servers.connect().await.ask(&ApiVersionsRequest::default(), 0).await;
+    let served = Peer::connect(&servers).await.ask(&ApiVersionsRequest::default(), 0).await;
     let mut asked = 0;
     macro_rules! ask_all {
         ($($module:ident :: $request:ident),* $(,)?) => {$(
@@ -228,14 +174,14 @@ async fn what_apiversions_promises_is_answered_in_every_version() {
     // The client name and version of this one must not be empty from version 3 on, and these two must not be asked with their defaults.
     for version in 0..=4 {
         let request = ApiVersionsRequest { client_software_name: "peer".into(), client_software_version: "1".into() };
-        assert_eq!(servers.connect().await.ask(&request, version).await.error_code, 0);
+        assert_eq!(Peer::connect(&servers).await.ask(&request, version).await.error_code, 0);
     }
     for version in 0..=5 {
         let request = init_producer_id::InitProducerIdRequest { transactional_id: None, ..Default::default() };
-        assert!(servers.connect().await.ask(&request, version).await.producer_id >= 0);
+        assert!(Peer::connect(&servers).await.ask(&request, version).await.producer_id >= 0);
     }
     for version in 0..=11 {
-        servers.connect().await.ask(&ProduceRequest { acks: 1, ..Default::default() }, version).await;
+        Peer::connect(&servers).await.ask(&ProduceRequest { acks: 1, ..Default::default() }, version).await;
     }
     assert_eq!(asked + 3, served.api_keys.len(), "an API is served that this test does not ask for");
     servers.stop().await;
@@ -245,7 +191,7 @@ async fn what_apiversions_promises_is_answered_in_every_version() {
 async fn ask_in_every_version<R: Request>(servers: &Servers, served: &ApiVersionsResponse, request: &R) -> usize {
     let Some(api) = served.api_keys.iter().find(|api| api.api_key == R::KEY.to_i16()) else { return 0 };
     for version in api.min_version..=api.max_version {
-        servers.connect().await.ask(request, version).await;
+        Peer::connect(servers).await.ask(request, version).await;
     }
     1
 }
@@ -253,7 +199,7 @@ async fn ask_in_every_version<R: Request>(servers: &Servers, served: &ApiVersion
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_keys_versions_and_strange_bytes_close_the_connection() {
     let servers = Servers::start(&[]).await;
-    let mut newer = servers.connect().await;
+    let mut newer = Peer::connect(&servers).await;
     newer.stream.write_all(&[0, 0, 0, 11, 0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff, 0]).await.unwrap();
     let frame = newer.frame().await.expect("ApiVersions alone is answered in any version");
     let (header, answer) = decode_response::<ApiVersionsRequest>(frame, 0).unwrap();
@@ -269,7 +215,7 @@ async fn unknown_keys_versions_and_strange_bytes_close_the_connection() {
         &[0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff],
     ];
     for bytes in strange {
-        let mut peer = servers.connect().await;
+        let mut peer = Peer::connect(&servers).await;
         peer.stream.write_all(bytes).await.unwrap();
         assert_eq!(peer.frame().await, None, "{bytes:?}");
     }
@@ -279,7 +225,7 @@ async fn unknown_keys_versions_and_strange_bytes_close_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_are_kept_over_a_restart_and_read_in_old_and_new_formats() {
     let servers = Servers::start(&[]).await;
-    let mut peer = servers.connect().await;
+    let mut peer = Peer::connect(&servers).await;
     peer.create("words", 1).await;
     let answer = peer.produce("words", batch(&["hello", "hadoop"]), -1, 9).await;
     assert_eq!((answer.error_code, answer.base_offset), (0, 0));
@@ -288,8 +234,8 @@ async fn records_are_kept_over_a_restart_and_read_in_old_and_new_formats() {
             .unwrap();
     let answer = peer.produce("words", old.into(), 1, 0).await;
     assert_eq!((answer.error_code, answer.base_offset), (0, 2));
-    let servers = servers.restart().await;
-    let mut peer = servers.connect().await;
+    let servers = servers.restart_broker().await;
+    let mut peer = Peer::connect(&servers).await;
     assert_eq!(peer.end_offset("words").await, 4);
     let (code, batches) = peer.fetch("words", 0, 11).await;
     assert_eq!((code, values(&batches)), (0, ["hello", "hadoop", "from", "0.8"].map(str::to_owned).to_vec()));
@@ -306,7 +252,7 @@ async fn records_are_kept_over_a_restart_and_read_in_old_and_new_formats() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_requests_are_answered_in_order() {
     let servers = Servers::start(&[]).await;
-    let mut peer = servers.connect().await;
+    let mut peer = Peer::connect(&servers).await;
     peer.create("pipe", 1).await;
     let first = peer.correlation_id + 1;
     for number in 0..40 {
@@ -326,13 +272,13 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_fetch_is_woken_by_a_producer() {
     let servers = Servers::start(&[]).await;
-    let mut consumer = servers.connect().await;
+    let mut consumer = Peer::connect(&servers).await;
     consumer.create("wake", 1).await;
     let partitions = vec![FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() }];
     let topics = vec![FetchTopic { topic: "wake".into(), partitions, ..Default::default() }];
     let long = i32::try_from(PATIENCE.as_millis()).unwrap() * 10;
     consumer.send(&FetchRequest { topics, min_bytes: 1, max_wait_ms: long, ..Default::default() }, 11).await;
-    let mut producer = servers.connect().await;
+    let mut producer = Peer::connect(&servers).await;
     assert_eq!(producer.produce("wake", batch(&["now"]), 1, 7).await.error_code, 0);
     let response = consumer.receive::<FetchRequest>(11).await;
     assert_eq!(values(&response.responses[0].partitions[0].records.clone().into_bytes()), ["now"]);
@@ -342,7 +288,7 @@ async fn a_waiting_fetch_is_woken_by_a_producer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn asking_for_a_topic_creates_it_and_says_so_first() {
     let servers = Servers::start(&[]).await;
-    let mut peer = servers.connect().await;
+    let mut peer = Peer::connect(&servers).await;
     let asked = MetadataRequest {
         topics: Some(vec![MetadataRequestTopic { name: Some("new".into()), ..Default::default() }]),
         ..Default::default()
@@ -361,8 +307,8 @@ async fn asking_for_a_topic_creates_it_and_says_so_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_that_old_tools_write_into_zookeeper_are_served_grown_and_deleted() {
     let servers = Servers::start(&[]).await;
-    let zookeeper = servers.zookeeper().await;
-    let mut peer = servers.connect().await;
+    let zookeeper = servers.session().await;
+    let mut peer = Peer::connect(&servers).await;
     let written = |partitions: i32| {
         let assignment = TopicAssignment {
             partitions: (0..partitions).map(|partition| (partition, vec![0])).collect(),
@@ -377,8 +323,8 @@ async fn topics_that_old_tools_write_into_zookeeper_are_served_grown_and_deleted
     // kafka-topics of before 2.8 drops the topic's id when it adds partitions.
     zookeeper.set_data(&path, written(2), -1).await.unwrap();
     wait_for_partitions(&mut peer, 2).await;
-    let servers = servers.restart().await;
-    let mut peer = servers.connect().await;
+    let servers = servers.restart_broker().await;
+    let mut peer = Peer::connect(&servers).await;
     assert_eq!(peer.end_offset("old").await, 1, "growing a topic costs no records");
     zookeeper.create(&paths::delete_topic("old"), "", CreateMode::Persistent).await.unwrap();
     wait_for_partitions(&mut peer, 0).await;
@@ -408,10 +354,10 @@ async fn wait_for_partitions(peer: &mut Peer, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_may_not_be_deleted_keeps_its_records() {
     let servers = Servers::start(&[("delete.topic.enable", "false")]).await;
-    let mut peer = servers.connect().await;
+    let mut peer = Peer::connect(&servers).await;
     peer.create("kept", 1).await;
     assert_eq!(peer.produce("kept", batch(&["x"]), -1, 3).await.error_code, 0);
-    let zookeeper = servers.zookeeper().await;
+    let zookeeper = servers.session().await;
     let request = paths::delete_topic("kept");
     zookeeper.create(&request, "", CreateMode::Persistent).await.unwrap();
     let dropped = async {
@@ -455,7 +401,7 @@ async fn a_live_broker_of_another_make_keeps_this_one_out_and_a_dead_one_does_no
     let elsewhere = tempfile::tempdir().unwrap();
     let second = [("broker.id", "1")];
     for registration in registrations {
-        let foreign = servers.zookeeper().await;
+        let foreign = servers.session().await;
         foreign.create("/brokers/ids/7", registration, CreateMode::Ephemeral).await.unwrap();
         let Err(refused) = start_broker(elsewhere.path(), &servers.keeper, &second).await else {
             panic!("shared a tree with {registration}")
@@ -479,8 +425,8 @@ async fn a_live_broker_of_another_make_keeps_this_one_out_and_a_dead_one_does_no
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_killed_while_it_started_again_still_takes_its_registration_over() {
     let servers = Servers::start(&[]).await;
-    servers.broker.shutdown().await;
-    let keeper = &servers.keeper;
+    let Servers { keeper, broker, directory, .. } = servers;
+    broker.shutdown().await;
     let killed = Session::connect(&keeper.local_addr().to_string(), PATIENCE).await.unwrap();
     let left = r#"{"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://localhost:9092"],"tidemill":"0.1.0","jmx_port":-1,"port":9092,"host":"localhost","version":5,"timestamp":"1"}"#;
     killed.create("/brokers/ids/0", left, CreateMode::Ephemeral).await.unwrap();
@@ -488,13 +434,13 @@ async fn a_broker_killed_while_it_started_again_still_takes_its_registration_ove
     // Of the run that had registered, and of others that were killed before they could.
     let notes = ["0x17".to_owned(), format!("{:#x}", killed.session_id()), "0x18".to_owned()];
     let notes = format!("1\n{}", notes.map(|session| format!("zookeeper.session={session}\n")).concat());
-    let lock_file = servers.directory.path().join("logs/.lock");
+    let lock_file = directory.path().join("logs/.lock");
     std::fs::write(&lock_file, notes).unwrap();
-    let broker = start_broker(servers.directory.path(), keeper, &[]).await.unwrap();
+    let broker = start_broker(directory.path(), &keeper, &[]).await.unwrap();
     assert_eq!(broker.status().brokers, [0]);
     let notes = std::fs::read_to_string(&lock_file).unwrap();
     assert_eq!(notes.matches("zookeeper.session=").count(), 1, "only its own session matters from here on: {notes}");
     broker.shutdown().await;
     killed.close().await;
-    servers.keeper.shutdown().await.unwrap();
+    keeper.shutdown().await.unwrap();
 }

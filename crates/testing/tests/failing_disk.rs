@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use broker::{Broker, BrokerConfig, Surroundings};
+use broker::Surroundings;
 use client::kafka::admin::NewTopic;
 use client::kafka::config::Acks;
-use client::kafka::{Admin, ClientConfig, Cluster, Producer, ProducerConfig, ProducerRecord};
-use keeper::{Keeper, KeeperConfig};
+use client::kafka::{Admin, Cluster, Producer, ProducerConfig, ProducerRecord};
+use runtime::Disk;
 use runtime::sim_disk::{Fault, Operation, SimDisk};
-use runtime::{Clock, Disk};
+use tidemill_testing::servers::Servers;
 
 const TOPIC: &str = "failing";
 /// Longest wait for what must come.
@@ -30,20 +30,10 @@ async fn is_acknowledged(cluster: &Cluster, partition: i32) -> bool {
 
 /// Fails every sync below `failing`, writes to both partitions, and compares how many were acknowledged and how the broker is then.
 async fn check(log_dirs: &str, failing: &str, acknowledged: usize, ends: bool) {
-    let directory = tempfile::tempdir().unwrap();
-    let mut config = KeeperConfig::new(directory.path().join("keeper"));
-    config.address.set_port(0);
-    let keeper = Keeper::start(config).unwrap();
-    let settings = [
-        ("broker.id", "0".to_owned()),
-        ("listeners", "PLAINTEXT://127.0.0.1:0".to_owned()),
-        ("log.dirs", log_dirs.to_owned()),
-        ("zookeeper.connect", keeper.local_addr().to_string()),
-    ];
     let disk = SimDisk::new();
     let surroundings = Surroundings { disk: Disk::Sim(disk), ..Surroundings::default() };
-    let broker = Broker::start_in(BrokerConfig::from_overrides(settings).unwrap(), surroundings).await.unwrap();
-    let cluster = Cluster::new(ClientConfig::parse(&broker.addresses()[0].1.to_string()).unwrap(), Clock::real());
+    let servers = Servers::start_in(|_| {}, &[("log.dirs", log_dirs)], surroundings).await;
+    let (broker, cluster) = (&servers.broker, servers.cluster());
     Admin::new(cluster.clone()).create_topic(&NewTopic::new(TOPIC, Some(2), Some(1))).await.unwrap();
     for partition in 0..2 {
         assert!(is_acknowledged(&cluster, partition).await, "{partition}: the disk is well");
@@ -63,8 +53,7 @@ async fn check(log_dirs: &str, failing: &str, acknowledged: usize, ends: bool) {
     } else {
         assert!(tokio::time::timeout(Duration::from_secs(1), broker.failed()).await.is_err(), "a directory is left");
     }
-    broker.shutdown().await;
-    keeper.shutdown().await.unwrap();
+    servers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

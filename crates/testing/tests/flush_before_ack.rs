@@ -2,12 +2,10 @@
 //!
 //! No crash is needed to see it: the broker's status counts the records that its disk may not have yet, and nothing else asks for a sync here.
 
-use broker::{Broker, BrokerConfig};
 use client::kafka::admin::NewTopic;
 use client::kafka::config::Acks;
-use client::kafka::{Admin, ClientConfig, Cluster, Producer, ProducerConfig, ProducerRecord};
-use keeper::{Keeper, KeeperConfig};
-use runtime::Clock;
+use client::kafka::{Admin, Cluster, Producer, ProducerConfig, ProducerRecord};
+use tidemill_testing::servers::Servers;
 
 const TOPIC: &str = "flushed";
 
@@ -23,27 +21,15 @@ async fn produce(cluster: &Cluster, acks: Acks) {
 
 /// Starts a broker in a mode, sends a record with acks=1 and then one with acks=all, and compares what is unsynced after the second.
 async fn check(mode: &str, unsynced_after_acks_all: u64) {
-    let directory = tempfile::tempdir().unwrap();
-    let mut config = KeeperConfig::new(directory.path().join("keeper"));
-    config.address.set_port(0);
-    let keeper = Keeper::start(config).unwrap();
-    let settings = [
-        ("broker.id", "0".to_owned()),
-        ("listeners", "PLAINTEXT://127.0.0.1:0".to_owned()),
-        ("log.dirs", directory.path().join("logs").display().to_string()),
-        ("zookeeper.connect", keeper.local_addr().to_string()),
-        ("log.flush.before.ack", mode.to_owned()),
-    ];
-    let broker = Broker::start(BrokerConfig::from_overrides(settings).unwrap()).await.unwrap();
-    let cluster = Cluster::new(ClientConfig::parse(&broker.addresses()[0].1.to_string()).unwrap(), Clock::real());
+    let servers = Servers::start(&[("log.flush.before.ack", mode)]).await;
+    let (broker, cluster) = (&servers.broker, servers.cluster());
     Admin::new(cluster.clone()).create_topic(&NewTopic::new(TOPIC, Some(1), Some(1))).await.unwrap();
     assert_eq!(broker.status().unsynced_records, 0, "{mode}: nothing is stored yet");
     produce(&cluster, Acks::Leader).await;
     assert_eq!(broker.status().unsynced_records, 1, "{mode}: acks=1 waits for no disk");
     produce(&cluster, Acks::All).await;
     assert_eq!(broker.status().unsynced_records, unsynced_after_acks_all, "{mode}: after acks=all");
-    broker.shutdown().await;
-    keeper.shutdown().await.unwrap();
+    servers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,65 +4,40 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use broker::{Broker, BrokerConfig};
-use client::kafka::{ClientConfig, Cluster, Producer, ProducerConfig, ProducerRecord};
-use client::zookeeper::znodes::TopicAssignment;
-use client::zookeeper::{CreateMode, Session, paths};
-use keeper::{Keeper, KeeperConfig};
+use client::kafka::{Producer, ProducerRecord};
+use client::zookeeper::{Session, paths};
 use runtime::Clock;
 use streaming::kafka::{self, OffsetRange, RateLimits, TopicPartition};
 use streaming::{BatchClock, DStream, ManualClock, Rdd, SparkContext, StreamingContext, TaskError};
-
-/// Longest wait for anything here; a test that takes so long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+use tidemill_testing::servers::{PATIENCE, Servers, create_topic};
 
 const BATCH: Duration = Duration::from_secs(1);
 
-/// A keeper, a broker on it, and the runtime they live on: streaming jobs block, so tests here are ordinary threads.
-struct Servers {
+/// Servers and the runtime they live on: streaming jobs block, so tests here are ordinary threads.
+struct Peers {
     io: tokio::runtime::Runtime,
-    keeper: Keeper,
-    broker: Broker,
+    servers: Servers,
     session: Session,
     producer: Producer,
-    _directory: tempfile::TempDir,
 }
 
-impl Servers {
-    fn start() -> Servers {
+impl Peers {
+    fn start() -> Peers {
         let io = runtime::spawn::multi_thread("servers", 2, 8).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let (keeper, broker, session, producer) = io.block_on(async {
-            let mut config = KeeperConfig::new(directory.path().join("keeper"));
-            config.address.set_port(0);
-            let keeper = Keeper::start(config).unwrap();
-            let connect = keeper.local_addr().to_string();
-            let logs = directory.path().join("kafka-logs").display().to_string();
-            let overrides = [
-                ("broker.id", "0"),
-                ("listeners", "PLAINTEXT://127.0.0.1:0"),
-                ("log.dirs", &logs),
-                ("zookeeper.connect", &connect),
-            ];
-            let broker = Broker::start(BrokerConfig::from_overrides(overrides).unwrap()).await.unwrap();
-            let session = Session::connect(&connect, PATIENCE).await.unwrap();
-            let cluster =
-                Cluster::new(ClientConfig::parse(&broker.addresses()[0].1.to_string()).unwrap(), Clock::real());
-            let producer = Producer::new(cluster.clone(), ProducerConfig::new(cluster.config().clone())).unwrap();
-            (keeper, broker, session, producer)
+        let (servers, session, producer) = io.block_on(async {
+            let servers = Servers::start(&[]).await;
+            let (session, producer) = (servers.session().await, servers.producer());
+            (servers, session, producer)
         });
-        Servers { io, keeper, broker, session, producer, _directory: directory }
+        Peers { io, servers, session, producer }
     }
 
     fn zookeeper(&self) -> String {
-        self.keeper.local_addr().to_string()
+        self.servers.connect()
     }
 
     fn create_topic(&self, topic: &str, partitions: i32) {
-        let partitions: BTreeMap<i32, Vec<i32>> = (0..partitions).map(|partition| (partition, vec![0])).collect();
-        let assignment = TopicAssignment { partitions, ..TopicAssignment::default() };
-        let topic = paths::topic(topic);
-        self.io.block_on(self.session.create(&topic, assignment.to_json(), CreateMode::Persistent)).unwrap();
+        self.io.block_on(create_topic(&self.session, topic, partitions));
     }
 
     /// Sends the lines to the partitions in turn and waits until all are acknowledged.
@@ -82,17 +57,16 @@ impl Servers {
     }
 
     fn params(&self) -> Vec<(String, String)> {
-        [("metadata.broker.list", self.broker.addresses()[0].1.to_string()), ("auto.offset.reset", "smallest".into())]
+        [("metadata.broker.list", self.servers.address().to_string()), ("auto.offset.reset", "smallest".into())]
             .map(|(name, value)| (name.to_string(), value))
             .to_vec()
     }
 
     fn stop(self) {
-        let Servers { io, keeper, broker, session, .. } = self;
+        let Peers { io, servers, session, .. } = self;
         io.block_on(async {
             session.close().await;
-            broker.shutdown().await;
-            keeper.shutdown().await.unwrap();
+            servers.stop().await;
         });
     }
 }
@@ -154,14 +128,14 @@ fn counted(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
 
 #[test]
 fn the_word_count_reads_as_a_group_member_and_commits_what_it_has_counted() {
-    let servers = Servers::start();
-    servers.create_topic("words", 2);
-    servers.produce("words", 2, &["hello hadoop", "hello spark"]);
+    let peers = Peers::start();
+    peers.create_topic("words", 2);
+    peers.produce("words", 2, &["hello hadoop", "hello spark"]);
     let start = || {
         let program = Program::new();
         let params = [("auto.offset.reset".to_string(), "smallest".to_string())];
         let topics = [("words".to_string(), 1)];
-        let stream = kafka::create_stream(&program.ssc, &servers.zookeeper(), "group", &topics, &params).unwrap();
+        let stream = kafka::create_stream(&program.ssc, &peers.zookeeper(), "group", &topics, &params).unwrap();
         let counts = count_words(&stream);
         program.ssc.start().unwrap();
         (program, counts)
@@ -170,25 +144,25 @@ fn the_word_count_reads_as_a_group_member_and_commits_what_it_has_counted() {
     let (mut program, counts) = start();
     let expected = counted(&[("hello", 2), ("hadoop", 1), ("spark", 1)]);
     program.run_until(|| *counts.lock().unwrap() == expected);
-    servers.produce("words", 2, &["to be", "or not to be"]);
+    peers.produce("words", 2, &["to be", "or not to be"]);
     program.run_until(|| counts.lock().unwrap().get("to") == Some(&2));
     program.ssc.stop(true);
     program.ssc.await_termination().unwrap();
-    assert_eq!((servers.committed("group", "words", 0), servers.committed("group", "words", 1)), (Some(2), Some(2)));
+    assert_eq!((peers.committed("group", "words", 0), peers.committed("group", "words", 1)), (Some(2), Some(2)));
 
     // The next program goes on there. A batch that fails is not committed, nor is any after it.
-    servers.produce("words", 1, &["poison"]);
+    peers.produce("words", 1, &["poison"]);
     let (mut program, counts) = start();
     let failed = |program: &Program| program.ssc.await_termination_or_timeout(Duration::ZERO).is_err();
     let ssc = program.ssc.clone();
     program.run_until(|| ssc.await_termination_or_timeout(Duration::ZERO).is_err());
-    servers.produce("words", 2, &["late", "later"]);
+    peers.produce("words", 2, &["late", "later"]);
     program.run_until(|| counts.lock().unwrap().len() == 2);
     assert!(failed(&program));
     program.ssc.stop(true);
     assert_eq!(*counts.lock().unwrap(), counted(&[("late", 1), ("later", 1)]), "nothing is counted twice");
-    assert_eq!(servers.committed("group", "words", 0), Some(2), "the batch with the poison is read again");
-    servers.stop();
+    assert_eq!(peers.committed("group", "words", 0), Some(2), "the batch with the poison is read again");
+    peers.stop();
 }
 
 /// Ranges, as partition, first offset and first offset after, and lines of a batch.
@@ -205,14 +179,14 @@ fn lines(rdd: &Rdd<kafka::Record>) -> Result<Vec<String>, TaskError> {
 
 #[test]
 fn a_direct_stream_reads_the_ranges_it_names() {
-    let servers = Servers::start();
-    servers.create_topic("numbers", 2);
-    servers.produce("numbers", 2, &["a", "b", "c", "d", "e", "f"]);
+    let peers = Peers::start();
+    peers.create_topic("numbers", 2);
+    peers.produce("numbers", 2, &["a", "b", "c", "d", "e", "f"]);
     let check = |from: &[(TopicPartition, i64)], most: Option<u64>, expected: &[Batch<'_>]| {
         let mut program = Program::new();
         let limits = RateLimits { max_rate_per_partition: most, backpressure: None };
         let topics = ["numbers".to_string()];
-        let stream = kafka::create_direct_stream(&program.ssc, &topics, &servers.params(), from, limits).unwrap();
+        let stream = kafka::create_direct_stream(&program.ssc, &topics, &peers.params(), from, limits).unwrap();
         let batches = Batches::default();
         let into = batches.clone();
         stream.foreach_rdd(move |rdd, _| {
@@ -235,25 +209,25 @@ fn a_direct_stream_reads_the_ranges_it_names() {
     check(&[], None, &[(&[(0, 0, 3), (1, 0, 3)], &["a", "b", "c", "d", "e", "f"]), (&[(0, 3, 3), (1, 3, 3)], &[])]);
     check(&[], Some(2), &[(&[(0, 0, 2), (1, 0, 2)], &["a", "b", "c", "d"]), (&[(0, 2, 3), (1, 2, 3)], &["e", "f"])]);
     check(&[(TopicPartition::new("numbers", 1), 1)], None, &[(&[(1, 1, 3)], &["d", "f"])]);
-    servers.stop();
+    peers.stop();
 }
 
 #[test]
 fn an_rdd_of_ranges_is_read_whenever_it_is_asked_for() {
-    let servers = Servers::start();
-    servers.create_topic("numbers", 1);
-    servers.produce("numbers", 1, &["a", "b", "c", "d"]);
+    let peers = Peers::start();
+    peers.create_topic("numbers", 1);
+    peers.produce("numbers", 1, &["a", "b", "c", "d"]);
     let sc = SparkContext::new("local[2]", "test").unwrap();
     let range =
         |from_offset, until_offset| OffsetRange { topic: "numbers".into(), partition: 0, from_offset, until_offset };
-    let rdd = kafka::create_rdd(&sc, &servers.params(), vec![range(0, 2), range(1, 4), range(2, 2)]).unwrap();
+    let rdd = kafka::create_rdd(&sc, &peers.params(), vec![range(0, 2), range(1, 4), range(2, 2)]).unwrap();
     for _ in 0..2 {
         assert_eq!(lines(&rdd).unwrap(), ["a", "b", "b", "c", "d"]);
     }
     assert_eq!(rdd.take(1).unwrap()[0].offset, 0);
-    assert!(kafka::create_rdd(&sc, &servers.params(), vec![range(2, 1)]).is_err());
-    let beyond = kafka::create_rdd(&sc, &servers.params(), vec![range(100, 101)]).unwrap();
+    assert!(kafka::create_rdd(&sc, &peers.params(), vec![range(2, 1)]).is_err());
+    let beyond = kafka::create_rdd(&sc, &peers.params(), vec![range(100, 101)]).unwrap();
     let error = beyond.collect().unwrap_err().to_string();
     assert!(error.contains("Fetch position 100 is out of range for partition numbers-0"), "{error}");
-    servers.stop();
+    peers.stop();
 }

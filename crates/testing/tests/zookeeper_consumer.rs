@@ -1,80 +1,58 @@
 //! Groups of ZooKeeper consumers on our keeper and broker: partitions go to and fro between members, and no record is lost on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use broker::{Broker, BrokerConfig};
+use broker::Surroundings;
 use bytes::Bytes;
-use client::kafka::{ClientConfig, Cluster, Producer, ProducerConfig, ProducerRecord};
-use client::zookeeper::znodes::TopicAssignment;
-use client::zookeeper::{CreateMode, Session, paths};
+use client::kafka::Producer;
+use client::zookeeper::{CreateMode, Session};
 use client::zookeeper_consumer::{
     ConsumerError, Subscription, TopicFilter, ZookeeperConsumer, ZookeeperConsumerConfig, group,
 };
-use keeper::{Keeper, KeeperConfig};
+use keeper::KeeperConfig;
 use protocol::types::{Offset, TopicPartition};
 use runtime::Clock;
 use runtime::net::{Listener, Stream};
+use tidemill_testing::servers::{PATIENCE, Servers, create_topic, produce};
 use tokio::sync::watch;
 
-/// Longest wait for anything here; a test that takes so long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A keeper, a broker on it, and a directory that goes with them.
-struct Servers {
-    keeper: Keeper,
-    broker: Broker,
+/// A keeper whose sessions may be short, a broker, and what the tests hold of both.
+struct Peers {
+    servers: Servers,
     session: Session,
     producer: Producer,
-    directory: tempfile::TempDir,
 }
 
-impl Servers {
-    async fn start() -> Servers {
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = KeeperConfig::new(directory.path().join("keeper"));
-        config.address.set_port(0);
-        config.tick_time_ms = 100;
-        config.min_session_timeout_ms = Some(200);
-        config.max_session_timeout_ms = Some(60_000);
-        let keeper = Keeper::start(config).unwrap();
-        let connect = keeper.local_addr().to_string();
-        let broker = start_broker(directory.path(), &connect).await;
-        let session = Session::connect(&connect, PATIENCE).await.unwrap();
-        let producer = producer_for(&broker);
-        Servers { keeper, broker, session, producer, directory }
+impl Peers {
+    async fn start() -> Peers {
+        let short_sessions = |config: &mut KeeperConfig| {
+            config.tick_time_ms = 100;
+            config.min_session_timeout_ms = Some(200);
+            config.max_session_timeout_ms = Some(60_000);
+        };
+        let servers = Servers::start_in(short_sessions, &[], Surroundings::default()).await;
+        let (session, producer) = (servers.session().await, servers.producer());
+        Peers { servers, session, producer }
     }
 
     /// Stops the broker and starts it again on the same logs, on another port.
-    async fn restart_broker(self) -> Servers {
-        self.broker.shutdown().await;
-        let broker = start_broker(self.directory.path(), &self.keeper.local_addr().to_string()).await;
-        let producer = producer_for(&broker);
-        Servers { broker, producer, ..self }
+    async fn restart_broker(self) -> Peers {
+        let servers = self.servers.restart_broker().await;
+        let producer = servers.producer();
+        Peers { servers, producer, ..self }
     }
 
-    fn connect(&self) -> String {
-        self.keeper.local_addr().to_string()
-    }
-
-    /// Creates a topic as Kafka 0.8's tools do: by writing it into ZooKeeper.
     async fn create_topic(&self, topic: &str, partitions: i32) {
-        let partitions: BTreeMap<i32, Vec<i32>> = (0..partitions).map(|partition| (partition, vec![0])).collect();
-        let assignment = TopicAssignment { partitions, ..TopicAssignment::default() };
-        self.session.create(&paths::topic(topic), assignment.to_json(), CreateMode::Persistent).await.unwrap();
+        create_topic(&self.session, topic, partitions).await;
     }
 
-    /// Sends one record for each number to the partition it names by its remainder, and waits until they are acknowledged.
     async fn produce(&self, topic: &str, partitions: i32, numbers: std::ops::Range<i32>) {
-        for number in numbers {
-            let record = ProducerRecord::new(topic, number.to_string()).with_partition(number % partitions);
-            self.producer.send(record).await.unwrap().await.unwrap();
-        }
+        produce(&self.producer, topic, partitions, numbers).await;
     }
 
     fn config(&self, group: &str) -> ZookeeperConsumerConfig {
-        let mut config = ZookeeperConsumerConfig::new(self.connect(), group);
+        let mut config = ZookeeperConsumerConfig::new(self.servers.connect(), group);
         for (name, value) in [
             ("auto.offset.reset", "smallest"),
             ("rebalance.backoff.ms", "200"),
@@ -88,26 +66,8 @@ impl Servers {
 
     async fn stop(self) {
         self.session.close().await;
-        self.broker.shutdown().await;
-        self.keeper.shutdown().await.unwrap();
+        self.servers.stop().await;
     }
-}
-
-async fn start_broker(directory: &Path, connect: &str) -> Broker {
-    let logs = directory.join("kafka-logs").display().to_string();
-    let overrides = [
-        ("broker.id", "0"),
-        ("listeners", "PLAINTEXT://127.0.0.1:0"),
-        ("log.dirs", &logs),
-        ("zookeeper.connect", connect),
-    ];
-    Broker::start(BrokerConfig::from_overrides(overrides).unwrap()).await.unwrap()
-}
-
-fn producer_for(broker: &Broker) -> Producer {
-    let address = broker.addresses()[0].1.to_string();
-    let cluster = Cluster::new(ClientConfig::parse(&address).unwrap(), Clock::real());
-    Producer::new(cluster.clone(), ProducerConfig::new(cluster.config().clone())).unwrap()
 }
 
 /// A consumer and what it has read, as a caller would keep it.
@@ -168,31 +128,31 @@ fn all_read(members: &[Member], numbers: std::ops::Range<i32>) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_go_to_those_who_come_and_back_from_those_who_leave() {
-    let servers = Servers::start().await;
-    servers.create_topic("words", 5).await;
-    servers.produce("words", 5, 0..20).await;
-    let mut members = vec![Member::start(servers.config("g"), Subscription::topics(["words"])).await];
+    let peers = Peers::start().await;
+    peers.create_topic("words", 5).await;
+    peers.produce("words", 5, 0..20).await;
+    let mut members = vec![Member::start(peers.config("g"), Subscription::topics(["words"])).await];
     poll_until(&mut members, "one member reads all", |members| all_read(members, 0..20)).await;
     assert_eq!(members[0].numbers(), [0, 1, 2, 3, 4]);
 
     // Ids begin with the time, so the second member's threads come second: the first one keeps the remainder.
-    members.push(Member::start(servers.config("g"), Subscription::topics(["words"])).await);
+    members.push(Member::start(peers.config("g"), Subscription::topics(["words"])).await);
     poll_until(&mut members, "two members share", |members| {
         members[0].numbers() == [0, 1, 2] && members[1].numbers() == [3, 4]
     })
     .await;
-    let owners = group::describe(&servers.session, "g").await.unwrap();
+    let owners = group::describe(&peers.session, "g").await.unwrap();
     let owner = |partition| owners[&TopicPartition::new("words", partition)].owner.clone().unwrap();
     assert_eq!(owner(0), format!("{}-0", members[0].consumer.consumer_id()));
     assert_eq!(owner(4), format!("{}-0", members[1].consumer.consumer_id()));
-    servers.produce("words", 5, 20..40).await;
+    peers.produce("words", 5, 20..40).await;
     poll_until(&mut members, "both read", |members| all_read(members, 20..40)).await;
     assert!(members[1].read.iter().all(|number| number % 5 >= 3), "what was committed is not read again");
 
     let leaver = members.remove(0);
     leaver.consumer.close().await.unwrap();
     assert!(matches!(leaver.consumer.poll(Duration::ZERO).await, Err(ConsumerError::Closed)));
-    servers.produce("words", 5, 40..60).await;
+    peers.produce("words", 5, 40..60).await;
     poll_until(&mut members, "one member reads all again", |members| {
         members[0].numbers().len() == 5 && all_read(members, 40..60)
     })
@@ -202,35 +162,35 @@ async fn partitions_go_to_those_who_come_and_back_from_those_who_leave() {
     read.dedup();
     assert_eq!(read.len(), members[0].read.len(), "nothing is read twice when members leave in order");
     members[0].consumer.close().await.unwrap();
-    let offsets = group::describe(&servers.session, "g").await.unwrap();
+    let offsets = group::describe(&peers.session, "g").await.unwrap();
     assert!(offsets.values().all(|partition| partition.offset == Some(Offset(12)) && partition.owner.is_none()));
-    assert!(group::members(&servers.session, "g").await.unwrap().is_empty());
-    group::delete(&servers.session, "g").await.unwrap();
-    assert!(!group::has_offsets(&servers.session, "g").await.unwrap());
-    servers.stop().await;
+    assert!(group::members(&peers.session, "g").await.unwrap().is_empty());
+    group::delete(&peers.session, "g").await.unwrap();
+    assert!(!group::has_offsets(&peers.session, "g").await.unwrap());
+    peers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_picks_up_topics_that_come_later() {
-    let servers = Servers::start().await;
+    let peers = Peers::start().await;
     let filter = TopicFilter::white_list("wo.*,later").unwrap();
-    let mut members = vec![Member::start(servers.config("g"), Subscription::Filter { filter, threads: 1 }).await];
+    let mut members = vec![Member::start(peers.config("g"), Subscription::Filter { filter, threads: 1 }).await];
     assert!(members[0].consumer.assignment().is_empty());
-    servers.create_topic("words", 2).await;
-    servers.create_topic("other", 1).await;
+    peers.create_topic("words", 2).await;
+    peers.create_topic("other", 1).await;
     poll_until(&mut members, "the topic is read", |members| members[0].owned.len() == 2).await;
-    servers.produce("words", 2, 0..4).await;
+    peers.produce("words", 2, 0..4).await;
     poll_until(&mut members, "records come", |members| all_read(members, 0..4)).await;
     members[0].consumer.close().await.unwrap();
-    servers.stop().await;
+    peers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_leaves_out_what_belongs_to_others_by_now() {
-    let servers = Servers::start().await;
-    servers.create_topic("words", 2).await;
-    servers.produce("words", 2, 0..8).await;
-    let explicit = || ZookeeperConsumerConfig { auto_commit_enable: false, ..servers.config("g") };
+    let peers = Peers::start().await;
+    peers.create_topic("words", 2).await;
+    peers.produce("words", 2, 0..8).await;
+    let explicit = || ZookeeperConsumerConfig { auto_commit_enable: false, ..peers.config("g") };
     let mut members = vec![Member::start(explicit(), Subscription::topics(["words"])).await];
     poll_until(&mut members, "one member reads all", |members| all_read(members, 0..8)).await;
     members.push(Member::start(explicit(), Subscription::topics(["words"])).await);
@@ -239,33 +199,35 @@ async fn a_commit_leaves_out_what_belongs_to_others_by_now() {
     let partition = |number| TopicPartition::new("words", number);
     let left_out = members[0].consumer.commit(&[(partition(0), Offset(4)), (partition(1), Offset(4))]).await.unwrap();
     assert_eq!(left_out, [partition(1)]);
-    let offsets = group::describe(&servers.session, "g").await.unwrap();
+    let offsets = group::describe(&peers.session, "g").await.unwrap();
     assert_eq!(offsets[&partition(0)].offset, Some(Offset(4)));
     assert_eq!(offsets[&partition(1)].offset, None);
     poll_until(&mut members, "the second one reads what was not committed", |members| members[1].read.len() == 4).await;
     for member in members {
         member.consumer.close().await.unwrap();
     }
-    let offsets = group::describe(&servers.session, "g").await.unwrap();
+    let offsets = group::describe(&peers.session, "g").await.unwrap();
     assert_eq!(offsets.get(&partition(1)).and_then(|found| found.offset), None, "nobody but the caller commits");
-    servers.stop().await;
+    peers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_comes_back_elsewhere_is_found() {
-    let mut servers = Servers::start().await;
-    servers.create_topic("words", 2).await;
-    servers.produce("words", 2, 0..4).await;
-    let mut members = vec![Member::start(servers.config("g"), Subscription::topics(["words"])).await];
+    let mut peers = Peers::start().await;
+    peers.create_topic("words", 2).await;
+    peers.produce("words", 2, 0..4).await;
+    let mut members = vec![Member::start(peers.config("g"), Subscription::topics(["words"])).await];
     poll_until(&mut members, "one member reads all", |members| all_read(members, 0..4)).await;
-    let before = servers.broker.addresses()[0].1;
-    servers = servers.restart_broker().await;
-    assert_ne!(servers.broker.addresses()[0].1, before, "port 0 gave the same port twice");
-    servers.produce("words", 2, 4..8).await;
+    let before = peers.servers.address();
+    // The system may give the same port again.
+    while peers.servers.address() == before {
+        peers = peers.restart_broker().await;
+    }
+    peers.produce("words", 2, 4..8).await;
     poll_until(&mut members, "the member finds it", |members| all_read(members, 4..8)).await;
     assert_eq!(members[0].read.len(), 8, "it goes on where it stood");
     members[0].consumer.close().await.unwrap();
-    servers.stop().await;
+    peers.stop().await;
 }
 
 /// A way to the keeper that can be cut for a while: connections end, and no new one gets through.
@@ -301,11 +263,11 @@ impl Bridge {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_member_loses_all_and_joins_again() {
-    let servers = Servers::start().await;
-    servers.create_topic("words", 2).await;
-    servers.produce("words", 2, 0..4).await;
-    let bridge = Bridge::to(servers.connect());
-    let mut config = servers.config("g");
+    let peers = Peers::start().await;
+    peers.create_topic("words", 2).await;
+    peers.produce("words", 2, 0..4).await;
+    let bridge = Bridge::to(peers.servers.connect());
+    let mut config = peers.config("g");
     config.zookeeper_connect = bridge.address.clone();
     config.zookeeper_session_timeout = Duration::from_millis(600);
     let mut members = vec![Member::start(config, Subscription::topics(["words"])).await];
@@ -314,15 +276,15 @@ async fn an_expired_member_loses_all_and_joins_again() {
     members[0].consumer.commit_consumed().await.unwrap();
 
     bridge.open.send_replace(false);
-    members.push(Member::start(servers.config("g"), Subscription::topics(["words"])).await);
-    servers.produce("words", 2, 4..8).await;
+    members.push(Member::start(peers.config("g"), Subscription::topics(["words"])).await);
+    peers.produce("words", 2, 4..8).await;
     poll_until(&mut members, "the other takes over", |members| {
         members[1].numbers() == [0, 1] && all_read(&members[1..], 4..8)
     })
     .await;
     bridge.open.send_replace(true);
     poll_until(&mut members, "both share again", |members| members.iter().all(|member| member.owned.len() == 1)).await;
-    servers.produce("words", 2, 8..12).await;
+    peers.produce("words", 2, 8..12).await;
     poll_until(&mut members, "both read", |members| {
         all_read(members, 8..12) && members.iter().all(|member| member.read.iter().any(|number| *number >= 8))
     })
@@ -330,13 +292,13 @@ async fn an_expired_member_loses_all_and_joins_again() {
     for member in members {
         member.consumer.close().await.unwrap();
     }
-    servers.stop().await;
+    peers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_survives_a_cut_and_its_watches_with_it() {
-    let servers = Servers::start().await;
-    let bridge = Bridge::to(servers.connect());
+    let peers = Peers::start().await;
+    let bridge = Bridge::to(peers.servers.connect());
     let session = Session::connect(&bridge.address, PATIENCE).await.unwrap();
     session.create("/mine", "1", CreateMode::Ephemeral).await.unwrap();
     let (_, _, mut data) = session.get_data_watch("/mine").await.unwrap();
@@ -346,13 +308,13 @@ async fn a_session_survives_a_cut_and_its_watches_with_it() {
     bridge.open.send_replace(false);
     status.wait_for(|status| status.state == client::zookeeper::SessionState::Disconnected).await.unwrap();
     // Both changes happen while nobody listens.
-    servers.session.set_data("/mine", Bytes::from_static(b"2"), -1).await.unwrap();
-    servers.session.create("/brokers/ids/77", "{}", CreateMode::Persistent).await.unwrap();
+    peers.session.set_data("/mine", Bytes::from_static(b"2"), -1).await.unwrap();
+    peers.session.create("/brokers/ids/77", "{}", CreateMode::Persistent).await.unwrap();
     bridge.open.send_replace(true);
     assert_eq!(data.changed().await.unwrap().path, "/mine");
     assert_eq!(child.changed().await.unwrap().path, "/brokers/ids");
     assert_eq!(session.get_data("/mine").await.unwrap().1.ephemeral_owner, session.session_id());
     session.close().await;
-    assert_eq!(servers.session.exists("/mine").await.unwrap(), None, "closing deletes what is ephemeral");
-    servers.stop().await;
+    assert_eq!(peers.session.exists("/mine").await.unwrap(), None, "closing deletes what is ephemeral");
+    peers.stop().await;
 }

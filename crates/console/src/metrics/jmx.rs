@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::Monitor;
 use broker::metrics::TopicCounts;
-use broker::status::{Figures, LogDirState, Replica};
+use broker::status::{CleanerStatus, Figures, LogDirState, Replica};
 use runtime::DurationsSnapshot;
 
 use crate::board::Board;
@@ -37,6 +37,9 @@ pub fn write(out: &mut Exposition, board: &Board, figures: &Figures) {
     write_requests(out, board, figures);
     write_replicas(out, figures);
     write_logs(out, board, figures);
+    if let Some(cleaner) = &figures.cleaner {
+        write_cleaner(out, cleaner);
+    }
     write_groups(out, figures);
     write_zookeeper(out, figures);
     let mut info = out.family("tidemill_broker_info", Kind::Gauge, "1, with the broker's id and the cluster's.");
@@ -228,6 +231,64 @@ fn write_logs(out: &mut Exposition, board: &Board, figures: &Figures) {
     }
 }
 
+/// Of each thread's last pass, as Kafka's beans have it, and of all passes.
+fn write_cleaner(out: &mut Exposition, cleaner: &CleanerStatus) {
+    let gauges = [
+        (
+            "logcleanermanager_max_dirty_percent",
+            "Dirty share of the dirtiest compacted log.",
+            100.0 * cleaner.dirtiest_ratio,
+        ),
+        (
+            "logcleanermanager_time_since_last_run_ms",
+            "Time since a log to compact was last looked for, in milliseconds.",
+            cleaner.since_last_run.as_secs_f64() * 1e3,
+        ),
+        (
+            "logcleaner_cleaner_recopy_percent",
+            "Share of what the last passes read that they wrote again.",
+            100.0 * cleaner.recopy_ratio(),
+        ),
+        ("logcleaner_max_clean_time_secs", "The longest of the last passes.", cleaner.longest_pass().as_secs_f64()),
+        (
+            "logcleaner_max_buffer_utilization_percent",
+            "Share of its map that one of the last passes used at most.",
+            100.0 * cleaner.map_utilization_max(),
+        ),
+        (
+            "logcleaner_max_compaction_delay_secs",
+            "By how much the most urgent log is beyond max.compaction.lag.ms.",
+            cleaner.overdue_ms_max as f64 / 1e3,
+        ),
+        ("logcleaner_deadthreadcount", "Threads of the cleaner that have ended.", cleaner.dead_threads as f64),
+    ];
+    for (name, help, value) in gauges {
+        out.gauge(&format!("kafka_log_{name}"), help, value);
+    }
+    let by_dir = cleaner.uncleanable_in.iter();
+    let mut family = out.family(
+        "kafka_log_logcleanermanager_uncleanable_partitions_count",
+        Kind::Gauge,
+        "Logs of a log directory that cannot be compacted until a restart.",
+    );
+    by_dir.clone().for_each(|(dir, of)| family.sample(&[("logDirectory", &dir.display())], of.partitions as f64));
+    let mut family = out.family(
+        "kafka_log_logcleanermanager_uncleanable_bytes",
+        Kind::Gauge,
+        "Bytes of these logs that a pass would be about.",
+    );
+    by_dir.for_each(|(dir, of)| family.sample(&[("logDirectory", &dir.display())], of.bytes as f64));
+    let counters = [
+        ("passes", "Passes of the cleaner that ended well.", cleaner.passes),
+        ("read_bytes", "Bytes read by them.", cleaner.bytes_read),
+        ("written_bytes", "Bytes written by them.", cleaner.bytes_written),
+        ("dropped_records", "Records dropped by them.", cleaner.records_dropped),
+    ];
+    for (name, help, value) in counters {
+        out.counter(&format!("tidemill_cleaner_{name}_total"), help, value as f64);
+    }
+}
+
 fn write_groups(out: &mut Exposition, figures: &Figures) {
     let in_state = |name: &str| figures.groups.iter().filter(|group| group.state.name() == name).count() as f64;
     let offsets: usize = figures.groups.iter().map(|group| group.offsets_total).sum();
@@ -269,7 +330,7 @@ fn write_zookeeper(out: &mut Exposition, figures: &Figures) {
 
 /// Quantiles of the last minute or two; `_sum` and `_count` of all time.
 fn write_durations(family: &mut Family<'_>, board: &Board, key: &str, labels: Labels<'_>, counted: &DurationsSnapshot) {
-    let recent = board.windows.lock().recent(key, counted, board.clock.now());
+    let recent = board.windows.lock().recent(key, counted, board.process.clock.now());
     let ms = |took: Duration| took.as_secs_f64() * 1e3;
     for name in QUANTILES {
         let quantile = name.parse().unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::exposition::Exposition;
 
 /// Writes a keeper's figures.
 pub fn write(out: &mut Exposition, board: &Board, status: &KeeperStatus) {
-    let uptime_ms = board.clock.now().saturating_duration_since(board.started).as_millis();
+    let uptime_ms = board.process.clock.now().saturating_duration_since(board.process.started).as_millis();
     let figures = [
         ("znode_count", "Nodes in the tree.", status.node_count as f64),
         ("ephemerals_count", "Nodes that go with their sessions.", status.ephemeral_count as f64),

@@ -328,6 +328,14 @@ fn the_dirtiest_log_is_cleaned_first_and_a_damaged_one_is_left_alone() {
     assert_eq!(partition, damaged.partition());
     assert!(why.contains("Record is corrupt") && why.contains(file.to_str().unwrap()), "{why}");
     assert_eq!((status.passes, status.records_dropped), (1, 36));
+    let last = status.last_passes[&0];
+    assert_eq!(last.bytes_read, status.bytes_read);
+    assert!(last.map_utilization > 0.0 && (0.01..0.5).contains(&status.recopy_ratio()), "{status:?}");
+    // What a pass over the damaged log would be about.
+    let range = pass::range_of(&damaged, &damaged.config(), NOW_MS).unwrap();
+    let counted = status::Uncleanable { partitions: 1, bytes: range.dirty_bytes };
+    assert!(counted.bytes > 0);
+    assert_eq!(status.uncleanable_in.into_iter().collect::<Vec<_>>(), [(dir.path().to_owned(), counted)]);
     assert_eq!(plain.size(), size);
     assert_eq!(files_with(&damaged, ".cleaned"), Vec::<String>::new());
     // Below its ratio a log waits.
@@ -346,6 +354,7 @@ fn threads_clean_until_they_are_stopped() {
     while cleaner.status().passes == 0 {
         Clock::real().block_for(Duration::from_millis(1));
     }
+    assert_eq!(cleaner.status().dead_threads, 0);
     cleaner.shutdown();
     assert_eq!(records(&log).len(), 3);
     manager.shutdown().unwrap();

@@ -10,7 +10,7 @@ use runtime::net::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::damage::{Campaign, Dice, damage};
-use crate::servers::{Bystander, PATIENCE, Peer, REQUEST_BYTES_MAX, Servers, connect, read_to_end, storm};
+use crate::servers::{self, Bystander, PATIENCE, Peer, REQUEST_BYTES_MAX, connect, read_to_end, storm};
 
 /// Inputs of these tests in every input of the others: each is a connection.
 const SHARE: usize = 4;
@@ -52,22 +52,22 @@ fn hostile_frame(sample: &Exchange, dice: &mut Dice) -> Vec<u8> {
 async fn requests_of_every_api() {
     const MEMORY: usize = 512 << 20;
     let campaign = Campaign::from_environment().shared(SHARE);
-    let servers = Servers::start(&[("num.partitions", "1"), ("auto.create.topics.enable", "false")]).await;
+    let servers = servers::start(&[("num.partitions", "1"), ("auto.create.topics.enable", "false")]).await;
     let mut bystander = Bystander::new(&servers).await;
     let samples = exchanges(campaign.seed);
     let before = resident();
-    storm(servers.broker_address(), &mut bystander, campaign.inputs, |number| {
+    storm(servers.address(), &mut bystander, campaign.inputs, |number| {
         hostile_frame(&samples[number % samples.len()], &mut campaign.dice(number))
     })
     .await;
     let grown = resident().saturating_sub(before);
     assert!(grown < MEMORY, "memory grew by {grown} bytes");
-    servers.stop().await;
+    servers::stop(servers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_are_too_long_and_peers_that_speak_something_else() {
-    let servers = Servers::start(&[]).await;
+    let servers = servers::start(&[]).await;
     let mut bystander = Bystander::new(&servers).await;
     let too_long = (REQUEST_BYTES_MAX as i32 + 1).to_be_bytes();
     let hellos: [&[u8]; 7] = [
@@ -80,14 +80,14 @@ async fn requests_that_are_too_long_and_peers_that_speak_something_else() {
         b"ruok",
     ];
     for hello in hellos {
-        let mut stream = connect(servers.broker_address()).await;
+        let mut stream = connect(servers.address()).await;
         stream.write_all(hello).await.unwrap();
         stream.shutdown().await.unwrap();
         let hung_up = tokio::time::timeout(PATIENCE, read_to_end(&mut stream, PATIENCE)).await.is_ok();
         assert!(hung_up, "{hello:?} is still connected");
         bystander.works().await;
     }
-    servers.stop().await;
+    servers::stop(servers).await;
 }
 
 /// Connections that sent half of a request, a request one byte at a time, or nothing, cost neither the others their turn nor the broker the bytes they promise.
@@ -95,12 +95,12 @@ async fn requests_that_are_too_long_and_peers_that_speak_something_else() {
 async fn slow_and_half_open_connections() {
     const STALLED: usize = 300;
     const MEMORY: usize = 128 << 20;
-    let servers = Servers::start(&[("connections.max.idle.ms", "1000")]).await;
+    let servers = servers::start(&[("connections.max.idle.ms", "1000")]).await;
     let mut bystander = Bystander::new(&servers).await;
     let before = resident();
     let (mut silent, mut half_way): (Vec<Stream>, Vec<Stream>) = Default::default();
     for number in 0..STALLED {
-        let mut stream = connect(servers.broker_address()).await;
+        let mut stream = connect(servers.address()).await;
         match number % 3 {
             0 => {
                 silent.push(stream);
@@ -129,7 +129,7 @@ async fn slow_and_half_open_connections() {
     }
     bystander.works().await;
     drop(half_way);
-    servers.stop().await;
+    servers::stop(servers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,26 +141,26 @@ async fn thousands_of_idle_connections() {
         rustix::process::setrlimit(rustix::process::Resource::Nofile, wider)
             .expect("this test needs 10,500 descriptors: ulimit -n 10500");
     }
-    let servers = Servers::start(&[]).await;
+    let servers = servers::start(&[]).await;
     let mut bystander = Bystander::new(&servers).await;
     let mut idle = Vec::new();
     for _ in 0..IDLE_CONNECTIONS {
-        idle.push(connect(servers.broker_address()).await);
+        idle.push(connect(servers.address()).await);
     }
     bystander.works().await;
     drop(idle);
     bystander.works().await;
-    servers.stop().await;
+    servers::stop(servers).await;
 }
 
 /// `max.connections` and `max.connections.per.ip` hold; who is in stays in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_beyond_the_limit() {
-    let servers = Servers::start(&[("max.connections.per.ip", "50")]).await;
+    let servers = servers::start(&[("max.connections.per.ip", "50")]).await;
     let mut bystander = Bystander::new(&servers).await;
     let mut flood = Vec::new();
     for _ in 0..500 {
-        flood.push(connect(servers.broker_address()).await);
+        flood.push(connect(servers.address()).await);
     }
     bystander.works().await;
     let mut turned_away = 0;
@@ -172,7 +172,7 @@ async fn floods_beyond_the_limit() {
     assert!(turned_away >= 450, "{turned_away} of 500 were turned away");
     drop(flood);
     bystander.works().await;
-    servers.stop().await;
+    servers::stop(servers).await;
 }
 
 /// Message sets of kilobytes that unpack to 256 MiB: the broker has to unpack them to convert them, and stops in time.
@@ -180,7 +180,7 @@ async fn floods_beyond_the_limit() {
 async fn payloads_that_explode() {
     const UNPACKED: usize = 256 << 20;
     const MEMORY: usize = 128 << 20;
-    let servers = Servers::start(&[]).await;
+    let servers = servers::start(&[]).await;
     let mut bystander = Bystander::new(&servers).await;
     let mut peer = Peer::connect(&servers).await;
     peer.create_topic("bombs").await;
@@ -202,5 +202,5 @@ async fn payloads_that_explode() {
         assert!(grown < MEMORY, "{codec:?}: memory grew by {grown} bytes");
         bystander.works().await;
     }
-    servers.stop().await;
+    servers::stop(servers).await;
 }

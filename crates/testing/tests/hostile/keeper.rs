@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::damage::{Campaign, Dice, damage};
 use crate::servers::{
-    Bystander, PATIENCE, REQUEST_BYTES_MAX, Servers, connect, expect_no_panic, keeper_config, read_to_end, storm,
+    self, Bystander, PATIENCE, REQUEST_BYTES_MAX, connect, expect_no_panic, hospitable_keeper, read_to_end, storm,
 };
 
 /// Inputs of the port's test in every input of the others: each is a connection.
@@ -139,19 +139,19 @@ fn conversation(requests: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_of_every_operation() {
     let campaign = Campaign::from_environment().shared(PORT_SHARE);
-    let servers = Servers::start(&[]).await;
+    let servers = servers::start(&[]).await;
     let mut bystander = Bystander::new(&servers).await;
     let requests = requests();
     storm(servers.keeper.local_addr(), &mut bystander, campaign.inputs, |number| {
         conversation(&requests, &mut campaign.dice(number))
     })
     .await;
-    servers.stop().await;
+    servers::stop(servers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_are_too_long_and_peers_that_speak_something_else() {
-    let servers = Servers::start(&[]).await;
+    let servers = servers::start(&[]).await;
     let mut bystander = Bystander::new(&servers).await;
     let hellos: [&[u8]; 6] = [
         &(REQUEST_BYTES_MAX as i32 + 1).to_be_bytes(),
@@ -170,7 +170,7 @@ async fn frames_that_are_too_long_and_peers_that_speak_something_else() {
         assert!(hung_up, "{hello:?} is still connected");
         bystander.works().await;
     }
-    servers.stop().await;
+    servers::stop(servers).await;
 }
 
 /// Replies and events, as a client reads them from a server it does not know.
@@ -236,7 +236,7 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 /// A keeper's directory with snapshots and a log, and the files in it that are parsed.
 async fn written_directory() -> (tempfile::TempDir, Vec<(PathBuf, Vec<u8>)>) {
     let holder = tempfile::tempdir().unwrap();
-    let mut config = keeper_config(holder.path());
+    let mut config = hospitable_keeper(holder.path());
     config.snap_count = 30;
     let keeper = Keeper::start(config).unwrap();
     let session = Session::connect(&keeper.local_addr().to_string(), PATIENCE).await.unwrap();
@@ -274,7 +274,7 @@ async fn log_and_snapshots() {
             let bytes = if index == victim { damage(&bytes[..length], &mut dice) } else { bytes[..length].to_vec() };
             std::fs::write(path, bytes).unwrap();
         }
-        let mut config = keeper_config(holder.path());
+        let mut config = hospitable_keeper(holder.path());
         config.force_sync = false;
         match Keeper::start(config) {
             Ok(keeper) => keeper.shutdown().await.unwrap(),

@@ -5,10 +5,10 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use broker::{Broker, BrokerConfig};
+use broker::Surroundings;
 use bytes::{Bytes, BytesMut};
 use client::zookeeper::{CreateMode, Session};
-use keeper::{Keeper, KeeperConfig};
+use keeper::KeeperConfig;
 use protocol::frame::{decode_response, encode_request};
 use protocol::messages::Request;
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
@@ -16,11 +16,10 @@ use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use protocol::records::{BatchBuilder, BatchOptions, RecordBatch};
 use runtime::net::Stream;
+pub use tidemill_testing::servers::{PATIENCE, Servers, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-/// Longest wait for anything here; a test that takes so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 /// `socket.request.max.bytes` and `jute.maxbuffer` here.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 const TOPIC: &str = "bystander";
@@ -44,49 +43,29 @@ pub fn expect_no_panic() {
     assert_eq!(PANICS.load(Ordering::SeqCst), 0, "threads of a server panicked");
 }
 
-pub fn keeper_config(directory: &std::path::Path) -> KeeperConfig {
-    let mut config = KeeperConfig::new(directory);
-    config.address.set_port(0);
-    config.max_client_connections = 0;
-    config.frame_bytes_max = REQUEST_BYTES_MAX;
+/// A keeper that takes any number of connections, and frames up to our limit.
+pub fn hospitable_keeper(directory: &std::path::Path) -> KeeperConfig {
+    let mut config = tidemill_testing::servers::keeper_config(directory);
+    be_hospitable(&mut config);
     config
 }
 
-pub struct Servers {
-    pub keeper: Keeper,
-    pub broker: Broker,
-    _directory: tempfile::TempDir,
+fn be_hospitable(config: &mut KeeperConfig) {
+    config.max_client_connections = 0;
+    config.frame_bytes_max = REQUEST_BYTES_MAX;
 }
 
-impl Servers {
-    pub async fn start(more: &[(&str, &str)]) -> Servers {
-        count_panics();
-        let directory = tempfile::tempdir().unwrap();
-        let keeper = Keeper::start(keeper_config(&directory.path().join("keeper"))).unwrap();
-        let logs = directory.path().join("logs").display().to_string();
-        let (connect, request_bytes) = (keeper.local_addr().to_string(), REQUEST_BYTES_MAX.to_string());
-        let settings = [
-            ("broker.id", "0"),
-            ("listeners", "PLAINTEXT://127.0.0.1:0"),
-            ("log.dirs", &logs),
-            ("zookeeper.connect", &connect),
-            ("socket.request.max.bytes", &request_bytes),
-            ("group.initial.rebalance.delay.ms", "0"),
-        ];
-        let settings = settings.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let broker = Broker::start(BrokerConfig::from_overrides(settings).unwrap()).await.unwrap();
-        Servers { keeper, broker, _directory: directory }
-    }
+/// Servers with our limits, whose panics are counted.
+pub async fn start(more: Settings<'_>) -> Servers {
+    count_panics();
+    let request_bytes = REQUEST_BYTES_MAX.to_string();
+    let settings = [more, &[("socket.request.max.bytes", &request_bytes)]].concat();
+    Servers::start_in(be_hospitable, &settings, Surroundings::default()).await
+}
 
-    pub fn broker_address(&self) -> SocketAddr {
-        self.broker.addresses()[0].1
-    }
-
-    pub async fn stop(self) {
-        self.broker.shutdown().await;
-        self.keeper.shutdown().await.unwrap();
-        expect_no_panic();
-    }
+pub async fn stop(servers: Servers) {
+    servers.stop().await;
+    expect_no_panic();
 }
 
 pub async fn connect(address: SocketAddr) -> Stream {
@@ -108,7 +87,7 @@ pub struct Peer {
 
 impl Peer {
     pub async fn connect(servers: &Servers) -> Peer {
-        Peer { stream: connect(servers.broker_address()).await, correlation_id: 0 }
+        Peer { stream: connect(servers.address()).await, correlation_id: 0 }
     }
 
     pub async fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
@@ -188,7 +167,7 @@ pub struct Bystander {
 
 impl Bystander {
     pub async fn new(servers: &Servers) -> Bystander {
-        let session = Session::connect(&servers.keeper.local_addr().to_string(), PATIENCE).await.unwrap();
+        let session = servers.session().await;
         session.create(NODE, Bytes::new(), CreateMode::Ephemeral).await.unwrap();
         let mut peer = Peer::connect(servers).await;
         peer.create_topic(TOPIC).await;

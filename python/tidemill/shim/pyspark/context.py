@@ -59,6 +59,7 @@ class SparkContext:
             self._native = native.Context(_threads(self.master), self.appName)
             self._checkpoint_directory = None
             self._temporary = None
+            self._ui = None
             for path in (self._conf.get("spark.files") or "").split(","):
                 if path:
                     self.addFile(path)
@@ -97,7 +98,16 @@ class SparkContext:
 
     @property
     def uiWebUrl(self):
-        return None
+        """Where metrics and health of a started streaming job are; None where they are not."""
+        return self._ui.url if self._ui is not None else None
+
+    def _serve_ui(self, native_streaming_context):
+        """Opens the port of a streaming job that is about to start."""
+        if self._ui is not None:
+            self._ui.stop()
+        self._ui = native.Ui(native_streaming_context, dict(self._conf.getAll()), self.applicationId)
+        if self.uiWebUrl is not None and sys.stderr is not None and sys.stderr.isatty():
+            print("metrics and health on %s" % self.uiWebUrl, file=sys.stderr)
 
     @property
     def defaultParallelism(self):
@@ -117,6 +127,9 @@ class SparkContext:
 
     def stop(self):
         with SparkContext._lock:
+            if self._ui is not None:
+                self._ui.stop()
+                self._ui = None
             if self._native is not None:
                 self._native.stop()
                 self._native = None

@@ -70,6 +70,7 @@ class StreamingContext:
         with StreamingContext._lock:
             if StreamingContext.getActive() not in (None, self):
                 raise ValueError("Only one StreamingContext may be started at once. Currently running StreamingContext was started before")
+            self._sc._serve_ui(self._jssc.native)
             self._jssc.start()
             StreamingContext._activeContext = self
 
