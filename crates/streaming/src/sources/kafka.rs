@@ -27,7 +27,7 @@ pub mod receiver;
 pub mod record;
 
 pub use direct::create_direct_stream;
-pub use fetched::{Fetched, RecordView};
+pub use fetched::{Fetched, FetchedCursor, RecordView};
 pub use offset_range::OffsetRange;
 pub use protocol::types::TopicPartition;
 pub use rate::{Pid, RateLimits};
