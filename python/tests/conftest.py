@@ -1,11 +1,26 @@
 """Puts the package on the path as spark-submit does, and gives each test a context of its own."""
 import pathlib
 import sys
+import time
 
 import pytest
 
 PYTHON = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PYTHON / "tidemill/shim"), str(PYTHON)]
+
+
+# No test waits longer than this for what must come.
+LIMIT_S = 60
+
+
+def wait_for(condition, ssc=None):
+    """Waits until the condition holds, the streaming context ends, or the limit is over; raises what a job raised. Whoever calls it looks again."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition() and time.monotonic() < deadline:
+        if ssc is None:
+            time.sleep(0.02)
+        elif ssc.awaitTerminationOrTimeout(0.05):
+            break
 
 
 @pytest.fixture
@@ -30,9 +45,7 @@ def run(sc):
         wanted = batches or len(inputs)
         ssc.start()
         try:
-            for _ in range(200):
-                if len(results) >= wanted or ssc.awaitTerminationOrTimeout(0.05):
-                    break
+            wait_for(lambda: len(results) >= wanted, ssc)
         finally:
             ssc.stop(stopSparkContext=False)
         assert len(results) >= wanted, f"only {len(results)} of {wanted} batches came"

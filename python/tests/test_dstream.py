@@ -1,9 +1,9 @@
 """DStream operators: input batches, expected output batches."""
 import operator
 import os
-import time
 
 import pytest
+from conftest import LIMIT_S, wait_for
 
 
 def _changes_the_state_it_is_given(new, state):
@@ -61,10 +61,8 @@ def test_a_failing_function_leaves_await_termination_and_later_batches_go_on(sc)
     ssc.queueStream([[0], [1], [2]]).map(lambda x: 1 / x).foreachRDD(lambda rdd: seen.extend(rdd.collect()))
     ssc.start()
     with pytest.raises(ZeroDivisionError):
-        ssc.awaitTerminationOrTimeout(10)
-    deadline = time.monotonic() + 10
-    while len(seen) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
+        ssc.awaitTerminationOrTimeout(LIMIT_S)
+    wait_for(lambda: len(seen) >= 2)
     ssc.stop(stopSparkContext=False)
     assert seen == [1.0, 0.5]
 
@@ -91,9 +89,7 @@ def test_listeners_are_told_of_batches(sc):
     ssc.addStreamingListener(Listener())
     ssc.queueStream([[1]]).foreachRDD(lambda rdd: rdd.count())
     ssc.start()
-    for _ in range(100):
-        if told or ssc.awaitTerminationOrTimeout(0.05):
-            break
+    wait_for(lambda: told, ssc)
     ssc.stop(stopSparkContext=False)
     time, delay, failure = told[0]
     assert time % 100 == 0 and delay >= 0 and failure is None
@@ -114,15 +110,11 @@ def test_new_files_become_lines(sc, tmp_path):
     ssc.textFileStream(str(tmp_path)).foreachRDD(lambda rdd: batches.append(1) or lines.extend(rdd.collect()))
     ssc.start()
     # A file's time of writing is that of the system's last tick, so one written at once may seem to be older than the stream.
-    for _ in range(200):
-        if batches or ssc.awaitTerminationOrTimeout(0.05):
-            break
+    wait_for(lambda: batches, ssc)
     (tmp_path / ".hidden").write_text("not this\n")
     (tmp_path / ".written").write_text("one\ntwo\n")
     os.rename(tmp_path / ".written", tmp_path / "written")
-    for _ in range(200):
-        if lines or ssc.awaitTerminationOrTimeout(0.05):
-            break
+    wait_for(lambda: lines, ssc)
     ssc.stop(stopSparkContext=False)
     assert lines == ["one", "two"]
 
@@ -146,9 +138,7 @@ def test_a_socket_gives_lines(sc):
     lines = []
     ssc.socketTextStream("127.0.0.1", server.getsockname()[1]).foreachRDD(lambda rdd: lines.extend(rdd.collect()))
     ssc.start()
-    for _ in range(200):
-        if len(lines) == 2 or ssc.awaitTerminationOrTimeout(0.05):
-            break
+    wait_for(lambda: len(lines) == 2, ssc)
     ssc.stop(stopSparkContext=False)
     stop.set()
     thread.join()

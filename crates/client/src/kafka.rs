@@ -37,7 +37,7 @@ pub use config::{
     Acks, ClientConfig, ConsumerConfig, HostPort, IsolationLevel, OffsetReset, ProducerConfig, Strategy, parse_servers,
 };
 pub use connection::Connection;
-pub use consumer::{Consumer, FetchedBlock, GroupConsumer, OffsetSpec, RangeReader};
+pub use consumer::{BlockRecords, Consumer, FetchedBlock, GroupConsumer, OffsetSpec, RangeReader};
 pub use error::{ClientError, EXAMPLE_SERVERS, Result};
 pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};
 pub use versions::{ApiVersions, OldBroker};

@@ -68,16 +68,9 @@ impl PyStreamingContext {
     /// Waits for the end, at most `timeout_ms` milliseconds where given; whether it ended. Raises what a job raised, and KeyboardInterrupt.
     #[pyo3(signature = (timeout_ms=None))]
     fn await_termination(&self, py: Python<'_>, timeout_ms: Option<u64>) -> PyResult<bool> {
-        let mut left = timeout_ms.map(Duration::from_millis);
-        loop {
-            let step = left.map_or(SIGNAL_POLL, |left| left.min(SIGNAL_POLL));
-            let ended = py.detach(|| self.0.await_termination_or_timeout(step)).map_err(|error| explain(py, error))?;
-            py.check_signals()?;
-            left = left.map(|left| left.saturating_sub(step));
-            if ended || left == Some(Duration::ZERO) {
-                return Ok(ended);
-            }
-        }
+        // A program that waits again after an exception is not at its end, and wants to be told.
+        self.0.spark_context().notes().hold_back(false);
+        self.wait_for_end(py, timeout_ms).inspect_err(|_| self.0.spark_context().notes().hold_back(true))
     }
 
     fn remember(&self, py: Python<'_>, span_ms: u64) -> PyResult<()> {
@@ -147,6 +140,21 @@ impl PyStreamingContext {
     ) -> PyDStream {
         let queue = RddQueue::new(rdds.0.iter().map(|rdd| rdd.0.clone()).collect());
         PyDStream(self.0.queue_stream(queue, one_at_a_time, default.map(|rdd| rdd.0.clone())))
+    }
+}
+
+impl PyStreamingContext {
+    fn wait_for_end(&self, py: Python<'_>, timeout_ms: Option<u64>) -> PyResult<bool> {
+        let mut left = timeout_ms.map(Duration::from_millis);
+        loop {
+            let step = left.map_or(SIGNAL_POLL, |left| left.min(SIGNAL_POLL));
+            let ended = py.detach(|| self.0.await_termination_or_timeout(step)).map_err(|error| explain(py, error))?;
+            py.check_signals()?;
+            left = left.map(|left| left.saturating_sub(step));
+            if ended || left == Some(Duration::ZERO) {
+                return Ok(ended);
+            }
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! Kafka's records as blocks of Python tuples.
 //!
-//! `None` for a decoder stands for `utf8_decoder`, which is then done here while the tuples are built; any other decoder is called with the bytes or None.
+//! `None` for a decoder stands for `utf8_decoder`, which is then done here while the tuples are built, as they are read; any other decoder is
+//! called with the bytes or None, once for each record.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
-use streaming::kafka::{self, Fetched, OffsetRange, Pid, RateLimits, Record, RecordView, TopicPartition};
+use streaming::kafka::{
+    self, Fetched, FetchedCursor, OffsetRange, Pid, RateLimits, Record, RecordView, TopicPartition,
+};
 use streaming::{DStream, Rdd, SparkContext, StreamingContext, StreamingError, TaskError};
 
-use crate::block::Block;
+use crate::block::{Block, raise};
 use crate::turn::in_task;
 
 /// What becomes of each record.
@@ -24,24 +27,62 @@ enum Inner {
     WithMetadata,
 }
 
+/// Records of which no Python objects have been made.
+pub struct Unread {
+    fetched: Fetched,
+    shape: Shape,
+}
+
+/// Makes Python objects of records, run by run.
+pub struct Cursor {
+    records: FetchedCursor,
+    shape: Shape,
+    ended: bool,
+}
+
+impl Unread {
+    /// Begins at the first record.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { records: self.fetched.cursor(), shape: self.shape.clone(), ended: false }
+    }
+}
+
+impl Cursor {
+    /// A list of the next records, at most `most` of them; None behind the last.
+    pub fn next_run<'py>(&mut self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyList>>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut tuples = Vec::new();
+        let visited = self.records.visit_some(most, |record| -> PyResult<()> {
+            tuples.push(self.shape.tuple(py, record)?);
+            Ok(())
+        });
+        // An error ends it too: what comes behind is not known.
+        self.ended = true;
+        self.ended = !visited.map_err(|error| raise(py, error))??;
+        if tuples.is_empty() { Ok(None) } else { PyList::new(py, tuples).map(Some) }
+    }
+}
+
 impl Shape {
     /// Pairs, or all there is to know where `with_metadata`.
     pub fn new(key: Option<Py<PyAny>>, value: Option<Py<PyAny>>, with_metadata: bool) -> Shape {
         Shape(Arc::new(if with_metadata { Inner::WithMetadata } else { Inner::Pairs { key, value } }))
     }
 
-    /// One call into Python for what one fetch brought, so that nothing waits for the network with the interpreter's lock in hand.
-    fn block(&self, fetched: &Fetched<'_>) -> Result<Block, TaskError> {
-        let mut failed = None;
-        let block = in_task(|py| {
-            let list = PyList::empty(py);
-            match fetched.visit(|record| list.append(self.tuple(py, record)?)) {
-                Ok(appended) => appended?,
-                Err(error) => failed = Some(error),
-            }
-            Ok(Block::new(&list))
-        })?;
-        failed.map_or(Ok(block), Err)
+    /// Whether making the objects calls functions of the program.
+    fn calls_functions(&self) -> bool {
+        matches!(&*self.0, Inner::Pairs { key, value } if key.is_some() || value.is_some())
+    }
+
+    fn block(&self, fetched: &Fetched) -> Result<Block, TaskError> {
+        let unread = Block::Unread(Arc::new(Unread { fetched: fetched.clone(), shape: self.clone() }));
+        if self.calls_functions() {
+            // One call into Python for what one fetch brought, so that nothing waits for the network with the interpreter's lock in hand.
+            return in_task(|py| Ok(Block::new(&unread.list(py)?)));
+        }
+        Ok(unread)
     }
 
     fn tuple<'py>(&self, py: Python<'py>, record: RecordView<'_>) -> PyResult<Bound<'py, PyTuple>> {

@@ -1,7 +1,8 @@
 //! `_tidemill`: the streaming engine for the `pyspark`-shaped package in `python/tidemill/shim`.
 //!
-//! A partition is one Python list to the engine, a *block*. Python composes chains of narrow operators into one function of a block; this crate
-//! calls it once per partition and lets go of the interpreter's lock wherever the engine waits.
+//! A partition is one Python list to the engine, a *block*, or Kafka's records of which a function of a block makes lists as it reads them.
+//! Python composes chains of narrow operators into one function of a block; this crate calls it once per partition and lets go of the
+//! interpreter's lock wherever the engine waits.
 //!
 //! # Layout
 //! - [`arguments`]: arguments that hold many items
@@ -29,6 +30,7 @@ use pyo3::prelude::*;
 fn _tidemill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rdd::PyContext>()?;
     module.add_class::<rdd::PyRdd>()?;
+    module.add_class::<block::Runs>()?;
     module.add_class::<dstream::PyStreamingContext>()?;
     module.add_class::<dstream::PyDStream>()?;
     module.add_class::<ui::PyUi>()?;

@@ -6,7 +6,7 @@ use pyo3::types::PyList;
 use streaming::{Rdd, SparkContext};
 
 use crate::arguments::{ITEMS_MAX, Items};
-use crate::block::{Block, join, raise};
+use crate::block::{Block, join, raise, runs};
 use crate::dstream::explain;
 use crate::kafka::{self, Params, Shape};
 use crate::turn::in_task;
@@ -83,11 +83,11 @@ impl PyRdd {
         self.0.unpersist();
     }
 
-    /// `function(partition, list)` gives the list of the partition's records after it.
+    /// `function(partition, lists)` gives the list of the partition's records after it; the lists hold those before it, in order.
     fn map_blocks(&self, function: Py<PyAny>) -> PyRdd {
         PyRdd(self.0.map_partitions_with_index(move |partition, blocks| {
             in_task(|py| {
-                let result = function.bind(py).call1((partition, join(py, &blocks)?))?;
+                let result = function.bind(py).call1((partition, runs(py, blocks)?))?;
                 Ok(vec![Block::new(result.cast::<PyList>()?)])
             })
         }))
@@ -105,14 +105,14 @@ impl PyRdd {
         PyRdd(self.0.coalesce(partitions))
     }
 
-    /// `function(partition, list)` gives `partitions` lists; list `i` goes to partition `i`, in the order of the partitions it comes from.
+    /// `function(partition, lists)` gives `partitions` lists; list `i` goes to partition `i`, in the order of the partitions it comes from.
     fn shuffle(&self, partitions: usize, function: Py<PyAny>) -> PyResult<PyRdd> {
         if partitions > ITEMS_MAX {
             return Err(PyValueError::new_err(format!("more than {ITEMS_MAX} partitions")));
         }
         let dealt = self.0.map_partitions_with_index(move |partition, blocks| {
             in_task(|py| {
-                let lists = function.bind(py).call1((partition, join(py, &blocks)?))?;
+                let lists = function.bind(py).call1((partition, runs(py, blocks)?))?;
                 let lists = lists.cast::<PyList>()?;
                 if lists.len() != partitions {
                     let text = format!("a shuffle into {partitions} partitions was given {} lists", lists.len());
@@ -143,10 +143,10 @@ impl PyRdd {
         PyRdd(pairs.map_partitions_with_index(move |partition, parts| {
             in_task(|py| {
                 let side = |wanted: bool| {
-                    parts.iter().find(|(_, right, _)| *right == wanted).map(|(_, _, block)| block.list(py).clone())
+                    let found = parts.iter().find(|(_, right, _)| *right == wanted);
+                    found.map_or_else(|| Ok(PyList::empty(py)), |(_, _, block)| block.list(py))
                 };
-                let (left, right) =
-                    (side(false).unwrap_or_else(|| PyList::empty(py)), side(true).unwrap_or_else(|| PyList::empty(py)));
+                let (left, right) = (side(false)?, side(true)?);
                 let result = function.bind(py).call1((partition, left, right))?;
                 Ok(vec![Block::new(result.cast::<PyList>()?)])
             })

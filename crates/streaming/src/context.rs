@@ -166,6 +166,7 @@ impl StreamingContext {
         if !inner.graph.has_outputs() {
             return Err(StreamingError::invalid("No output operations registered, so nothing to execute"));
         }
+        inner.spark.notes().hold_back(false);
         match self.start_threads() {
             Ok(threads) => {
                 life.threads = Some(threads);
@@ -291,6 +292,9 @@ impl StreamingContext {
         let inner = &self.0;
         inner.graceful.store(gracefully, Ordering::SeqCst);
         inner.abort.store(!gracefully, Ordering::SeqCst);
+        if !gracefully {
+            inner.spark.notes().hold_back(true);
+        }
         inner.graph.stop_inputs();
         inner.stop.set(&inner.clock);
         let threads = inner.life.lock().threads.take();

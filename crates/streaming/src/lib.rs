@@ -10,6 +10,7 @@
 //! - [`jobs`]: the batch generator and what runs the batches
 //! - [`listener`]: what a program can watch
 //! - [`context`]: the life of a program
+//! - [`notes`]: what it tells its user
 //! - [`sources`]: where records come from
 //!
 //! # Invariants
@@ -36,6 +37,7 @@ pub mod dstream;
 pub mod error;
 pub mod jobs;
 pub mod listener;
+pub mod notes;
 pub mod rdd;
 pub mod scheduler;
 pub mod sources;

@@ -92,7 +92,6 @@ fn run_job(inner: &Arc<Inner>, time: Time, job: Job, info: &mut BatchInfo) -> bo
 }
 
 /// Tells the user that batches come faster than they are done, but not with every batch.
-#[allow(clippy::print_stderr, reason = "a warning to the user of the program, who may have no log")]
 fn warn_when_late(inner: &Inner, took_ms: i64, queued: usize, warned_ms: &mut Option<i64>) {
     let now_ms = inner.clock.now_ms();
     let again = warned_ms.is_none_or(|warned_ms| now_ms - warned_ms >= LATE_WARNING_PAUSE_MS);
@@ -100,7 +99,7 @@ fn warn_when_late(inner: &Inner, took_ms: i64, queued: usize, warned_ms: &mut Op
         && again
     {
         *warned_ms = Some(now_ms);
-        eprintln!("{warning}");
+        inner.spark.notes().say(&warning);
     }
 }
 

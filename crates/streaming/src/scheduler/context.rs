@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use runtime::Clock;
 
 use crate::error::{JobError, StreamingError, TaskError};
+use crate::notes::Notes;
 use crate::rdd::{Data, Rdd};
 use crate::scheduler::pool::Pool;
 use crate::scheduler::{TaskContext, stages};
@@ -28,6 +29,7 @@ struct Inner {
     stopped: AtomicBool,
     jobs: Mutex<Vec<Weak<AtomicBool>>>,
     clock: Clock,
+    notes: Notes,
     /// Where sources talk to the network; made when the first of them needs it.
     io: Mutex<Option<tokio::runtime::Runtime>>,
 }
@@ -54,6 +56,7 @@ impl SparkContext {
             stopped: AtomicBool::new(false),
             jobs: Mutex::new(Vec::new()),
             clock: Clock::real(),
+            notes: Notes::default(),
             io: Mutex::new(None),
         })))
     }
@@ -74,6 +77,12 @@ impl SparkContext {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.0.clock
+    }
+
+    /// What this program's user is told by.
+    #[must_use]
+    pub fn notes(&self) -> &Notes {
+        &self.0.notes
     }
 
     /// Refuses all further jobs and cancels those under way.

@@ -27,13 +27,15 @@ pub mod receiver;
 pub mod record;
 
 pub use direct::create_direct_stream;
-pub use fetched::{Fetched, RecordView};
+pub use fetched::{Fetched, FetchedCursor, RecordView};
 pub use offset_range::OffsetRange;
 pub use protocol::types::TopicPartition;
 pub use rate::{Pid, RateLimits};
 pub use rdd::create_rdd;
 pub use receiver::create_stream;
 pub use record::Record;
+
+use crate::notes::Notes;
 
 /// A partition that was joined at its end.
 struct Joined {
@@ -44,10 +46,9 @@ struct Joined {
 }
 
 /// Tells the user once that a stream without offsets begins at the end: otherwise nothing explains why a topic full of records prints none.
-#[allow(clippy::print_stderr, reason = "a note to the user of the program, who may have no log")]
-fn note_joined(partitions: &[Joined]) {
+fn note_joined(partitions: &[Joined], user: &Notes) {
     if let Some(note) = joined_note(partitions) {
-        eprintln!("{note}");
+        user.say(&note);
     }
 }
 

@@ -1,8 +1,8 @@
 """RDD: a list in partitions, described by how to compute it.
 
-A partition is one Python list (a *block*) to the engine. Narrow operators are not run one by one: a chain of them becomes one function of a
-block, so that the engine calls into Python once per partition whatever the chain's length ([`PipelinedRDD`]). Only shuffles, caches, unions
-and sources are nodes of the engine's own graph.
+A partition is one Python list (a *block*) to the engine. Narrow operators are not run one by one: a chain of them, up to the map side of a
+shuffle, becomes one function of a block (`fusion.py`), so that the engine calls into Python once per partition whatever the chain's length.
+Only shuffles, caches, unions and sources are nodes of the engine's own graph.
 """
 import bisect
 import heapq
@@ -11,6 +11,7 @@ import operator
 import os
 import random
 
+from pyspark.fusion import fused, listed
 from pyspark.resultiterable import ResultIterable
 from pyspark.shuffle import Aggregator, buckets, owned, portable_hash
 from pyspark.statcounter import StatCounter
@@ -115,22 +116,22 @@ class RDD:
     # Narrow operators
 
     def mapPartitionsWithIndex(self, f, preservesPartitioning=False):
-        return PipelinedRDD(self, f, preservesPartitioning)
+        return PipelinedRDD(self, "whole", f, preservesPartitioning)
 
     def mapPartitions(self, f, preservesPartitioning=False):
         return self.mapPartitionsWithIndex(lambda _, iterator: f(iterator), preservesPartitioning)
 
     def map(self, f, preservesPartitioning=False):
-        return self.mapPartitionsWithIndex(lambda _, iterator: map(f, iterator), preservesPartitioning)
+        return PipelinedRDD(self, "map", f, preservesPartitioning)
 
     def flatMap(self, f, preservesPartitioning=False):
-        return self.mapPartitionsWithIndex(lambda _, iterator: itertools.chain.from_iterable(map(f, iterator)), preservesPartitioning)
+        return PipelinedRDD(self, "flat", f, preservesPartitioning)
 
     def filter(self, f):
-        return self.mapPartitionsWithIndex(lambda _, iterator: filter(f, iterator), True)
+        return PipelinedRDD(self, "filter", f, True)
 
     def mapValues(self, f):
-        return self.map(lambda pair: (pair[0], f(pair[1])), True)
+        return PipelinedRDD(self, "values", f, True)
 
     def flatMapValues(self, f):
         return self.flatMap(lambda pair: ((pair[0], value) for value in f(pair[1])), True)
@@ -225,7 +226,8 @@ class RDD:
         partitioner = Partitioner(numPartitions, partitionFunc)
         if self.partitioner == partitioner:
             return self
-        return RDD(self._jrdd.shuffle(numPartitions, buckets(numPartitions, partitionFunc)), self.ctx, partitioner)
+        source, steps = self._chain()
+        return RDD(source.shuffle(numPartitions, buckets(numPartitions, partitionFunc, fused(steps))), self.ctx, partitioner)
 
     def repartition(self, numPartitions):
         return self.coalesce(numPartitions, shuffle=True)
@@ -236,11 +238,16 @@ class RDD:
         if not shuffle:
             return RDD(self._jrdd.coalesce(numPartitions), self.ctx)
 
-        def deal(index, block):
+        def deal(index, lists):
+            block = list(itertools.chain.from_iterable(lists))
             # Each partition starts at another target, so that many small ones still spread.
-            return [list(block[(target - index) % numPartitions::numPartitions]) for target in range(numPartitions)]
+            return [block[(target - index) % numPartitions::numPartitions] for target in range(numPartitions)]
 
         return RDD(self._jrdd.shuffle(numPartitions, deal), self.ctx)
+
+    def _chain(self):
+        """The engine's RDD that a chain of narrow operators begins with, and the steps behind it."""
+        return self._jrdd, ()
 
     def _defaultReducePartitions(self):
         if self.ctx._conf.contains("spark.default.parallelism"):
@@ -292,11 +299,11 @@ class RDD:
     def _combined(self, aggregator, numPartitions, partitionFunc):
         if numPartitions is None:
             numPartitions = self._defaultReducePartitions()
-        combined = self.mapPartitionsWithIndex(aggregator.combine_values, preservesPartitioning=True)
+        combined = PipelinedRDD(self, "combine", aggregator, True)
         shuffled = combined.partitionBy(numPartitions, partitionFunc)
         if shuffled is combined:
             return combined
-        return shuffled.mapPartitionsWithIndex(aggregator.combine_combiners, preservesPartitioning=True)
+        return PipelinedRDD(shuffled, "combine", aggregator.of_combiners(), True)
 
     def reduceByKey(self, func, numPartitions=None, partitionFunc=portable_hash):
         return self.combineByKey(owned, func, func, numPartitions, partitionFunc)
@@ -524,14 +531,9 @@ class RDD:
 class PipelinedRDD(RDD):
     """Narrow operators on one parent, fused into one function of a block."""
 
-    def __init__(self, prev, func, preservesPartitioning=False):
-        if isinstance(prev, PipelinedRDD) and prev._is_pipelinable():
-            before = prev.func
-            self.func = lambda index, iterator: func(index, before(index, iterator))
-            self._prev_jrdd = prev._prev_jrdd
-        else:
-            self.func = func
-            self._prev_jrdd = prev._jrdd
+    def __init__(self, prev, kind, function, preservesPartitioning=False):
+        self._prev_jrdd, before = prev._chain()
+        self._steps = (*before, (kind, function))
         self.ctx = prev.ctx
         self.is_cached = False
         self.is_checkpointed = False
@@ -539,8 +541,11 @@ class PipelinedRDD(RDD):
         self._name = None
         self._jrdd_val = None
 
-    def _is_pipelinable(self):
-        return not (self.is_cached or self.is_checkpointed)
+    def _chain(self):
+        # What is kept is computed once, so others begin with it.
+        if self.is_cached or self.is_checkpointed:
+            return self._jrdd, ()
+        return self._prev_jrdd, self._steps
 
     def getNumPartitions(self):
         return self._prev_jrdd.num_partitions
@@ -548,8 +553,7 @@ class PipelinedRDD(RDD):
     @property
     def _jrdd(self):
         if self._jrdd_val is None:
-            func = self.func
-            self._jrdd_val = self._prev_jrdd.map_blocks(lambda index, block: list(func(index, iter(block))))
+            self._jrdd_val = self._prev_jrdd.map_blocks(listed(self._steps))
         return self._jrdd_val
 
 

@@ -6,6 +6,10 @@ import sys
 UNCHANGEABLE = frozenset((int, float, str, bytes, bool, complex, type(None)))
 
 
+# Keys whose portable hash is their hash.
+HASHED_PLAINLY = frozenset((str, int, float, bytes, bool))
+
+
 def portable_hash(x):
     """Hash of a key, the same for equal keys whatever their type; tuples and None as PySpark hashes them."""
     if x is None:
@@ -41,32 +45,24 @@ class Aggregator:
         self.mergeValue = mergeValue
         self.mergeCombiners = mergeCombiners
 
-    def combine_values(self, _, pairs):
-        """(key, value) pairs of one partition to one (key, combiner) each, in the order the keys first came."""
-        create, merge = self.createCombiner, self.mergeValue
-        combined = {}
-        for key, value in pairs:
-            combined[key] = merge(combined[key], value) if key in combined else create(value)
-        return combined.items()
-
-    def combine_combiners(self, _, pairs):
-        """(key, combiner) pairs to one each."""
-        merge, own = self.mergeCombiners, self.own
-        combined = {}
-        for key, combiner in pairs:
-            combined[key] = merge(combined[key], combiner) if key in combined else own(combiner)
-        return combined.items()
+    def of_combiners(self):
+        """What the reduce side does: combiners are its values."""
+        return Aggregator(self.own, self.mergeCombiners, self.mergeCombiners, self.own)
 
 
-def buckets(partitions, partition_function):
-    """The map side of a shuffle: a block of pairs to one list per target partition."""
+def buckets(partitions, partition_function, items_of):
+    """The map side of a shuffle: what `items_of` makes of a partition, pairs, as one list per target partition."""
     if partitions == 1:
-        return lambda _, block: [list(block)]
+        return lambda partition, lists: [list(items_of(partition, lists))]
+    # The usual function is not called for the usual keys.
+    is_usual = partition_function is portable_hash
 
-    def split(_, block):
-        lists = [[] for _ in range(partitions)]
-        for pair in block:
-            lists[partition_function(pair[0]) % partitions].append(pair)
-        return lists
+    def split(partition, lists):
+        targets = [[] for _ in range(partitions)]
+        for pair in items_of(partition, lists):
+            key = pair[0]
+            number = hash(key) if is_usual and type(key) in HASHED_PLAINLY else partition_function(key)
+            targets[number % partitions].append(pair)
+        return targets
 
     return split

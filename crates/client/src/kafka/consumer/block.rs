@@ -127,9 +127,7 @@ impl FetchedBlock {
     /// # Errors
     /// [`ClientError::Malformed`].
     pub fn visit<E>(&self, mut visit: impl FnMut(&RecordRef<'_>) -> Result<(), E>) -> Result<Result<(), E>> {
-        let mut records = self.records();
-        let visited = records.visit(&mut visit);
-        visited.map_err(|error| malformed(&self.topic_partition, &error))
+        self.records().visit_some(usize::MAX, &mut visit).map(|visited| visited.map(|_more| ()))
     }
 }
 
@@ -219,24 +217,48 @@ impl BlockRecords {
         Ok(header.is_transactional() && self.aborted_producers.contains(&header.producer_id))
     }
 
-    fn visit<E>(
+    /// [`FetchedBlock::visit`] of the next records, at most `most` of them; whether there may be more.
+    ///
+    /// # Errors
+    /// [`ClientError::Malformed`].
+    pub fn visit_some<E>(
         &mut self,
+        most: usize,
+        mut visit: impl FnMut(&RecordRef<'_>) -> Result<(), E>,
+    ) -> Result<Result<bool, E>> {
+        self.try_visit_some(most, &mut visit).map_err(|error| malformed(&self.partition, &error))
+    }
+
+    fn try_visit_some<E>(
+        &mut self,
+        most: usize,
         visit: &mut impl FnMut(&RecordRef<'_>) -> Result<(), E>,
-    ) -> Result<Result<(), E>, RecordsError> {
-        while let Some(mut records) = self.next_batch()? {
-            while let Some(record) = records.next_ref() {
+    ) -> Result<Result<bool, E>, RecordsError> {
+        let mut left = most;
+        loop {
+            let opened = match self.records.take() {
+                Some(records) => Some(records),
+                None => self.next_batch()?,
+            };
+            let Some(mut records) = opened else { return Ok(Ok(false)) };
+            loop {
+                if left == 0 {
+                    self.records = Some(records);
+                    return Ok(Ok(true));
+                }
+                let Some(record) = records.next_ref() else { break };
                 let record = record?;
                 if record.offset >= self.until {
-                    return Ok(Ok(()));
+                    return Ok(Ok(false));
                 }
-                if record.offset >= self.from
-                    && let Err(error) = visit(&record)
-                {
-                    return Ok(Err(error));
+                if record.offset >= self.from {
+                    left -= 1;
+                    if let Err(error) = visit(&record) {
+                        return Ok(Err(error));
+                    }
                 }
             }
         }
-        Ok(Ok(()))
     }
 
     fn try_next(&mut self) -> Result<Option<Record>, RecordsError> {
@@ -355,7 +377,7 @@ mod tests {
         .unwrap()
     }
 
-    /// What the iterator gives, which is what a visitor sees.
+    /// What the iterator gives, which is what a visitor sees, of all records at once as of some at a time.
     fn values(block: &FetchedBlock) -> Vec<String> {
         let records = block.records().map(|record| {
             let record = record.unwrap();
@@ -369,6 +391,19 @@ mod tests {
         });
         assert_eq!(end.unwrap(), Ok(()));
         assert_eq!(visited, records);
+        for most in 1..4 {
+            let (mut cursor, mut visited, mut more) = (block.records(), Vec::new(), true);
+            while more {
+                let before = visited.len();
+                let seen = cursor.visit_some(most, |record| {
+                    visited.push(format!("{}={}", record.offset, String::from_utf8_lossy(record.value.unwrap())));
+                    Ok::<(), ()>(())
+                });
+                more = seen.unwrap().unwrap();
+                assert!(visited.len() - before == most || !more && visited.len() - before < most);
+            }
+            assert_eq!(visited, records);
+        }
         records
     }
 

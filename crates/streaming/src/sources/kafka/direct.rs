@@ -9,6 +9,7 @@ use crate::context::StreamingContext;
 use crate::dstream::{DStream, Generated};
 use crate::error::{StreamingError, TaskError};
 use crate::listener::BatchInfo;
+use crate::notes::Notes;
 use crate::scheduler::SparkContext;
 use crate::sources::kafka::cluster::KafkaCluster;
 use crate::sources::kafka::rate::{RateEstimator, RateLimits, allowance};
@@ -70,7 +71,7 @@ pub fn create_direct_stream(
 
 impl DirectSource {
     /// Where partitions begin that the caller gave no offsets for.
-    fn first_offsets(&self) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
+    fn first_offsets(&self, user: &Notes) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
         let partitions = self.cluster.partitions_of(&self.topics)?;
         let earliest = self.cluster.offsets(&partitions, OffsetSpec::Earliest)?;
         if self.cluster.offset_reset() == OffsetReset::Earliest {
@@ -82,7 +83,7 @@ impl DirectSource {
             offset: *latest,
             older: latest - earliest,
         });
-        note_joined(&joined.collect::<Vec<_>>());
+        note_joined(&joined.collect::<Vec<_>>(), user);
         Ok(partitions.into_iter().zip(latest).collect())
     }
 }
@@ -92,11 +93,11 @@ impl InputSource<Record> for DirectSource {
         "Kafka direct stream".to_owned()
     }
 
-    fn start(&self, _spark: &SparkContext, _events: &SourceEvents, stream_id: usize) -> Result<(), TaskError> {
+    fn start(&self, spark: &SparkContext, _events: &SourceEvents, stream_id: usize) -> Result<(), TaskError> {
         let mut state = self.state.lock();
         state.stream_id = stream_id;
         if state.current.is_empty() {
-            state.current = self.first_offsets()?;
+            state.current = self.first_offsets(spark.notes())?;
         }
         Ok(())
     }

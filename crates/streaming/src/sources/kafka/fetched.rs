@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use client::kafka::FetchedBlock;
+use client::kafka::{BlockRecords, FetchedBlock};
+use protocol::types::TopicPartition;
 
 use crate::error::{Step, TaskError};
 use crate::rdd::{Rdd, RddOp, Sink};
@@ -28,45 +29,82 @@ pub struct RecordView<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// Some records of a partition, one behind the other: what one fetch brought.
-pub struct Fetched<'a>(Place<'a>);
+/// Some records of a partition, one behind the other: what one fetch brought. Cheap to clone.
+#[derive(Clone)]
+pub struct Fetched(Place);
 
-enum Place<'a> {
-    Block(&'a FetchedBlock),
+#[derive(Clone)]
+enum Place {
+    Block(FetchedBlock),
     /// Of an RDD that keeps its records.
-    Kept(&'a [Record]),
+    Kept(Arc<[Record]>),
 }
 
-impl Fetched<'_> {
+/// Shows the records of a [`Fetched`] in order, some at a time.
+pub struct FetchedCursor(At);
+
+enum At {
+    Block(TopicPartition, BlockRecords),
+    /// The records and the number of those that were shown.
+    Kept(Arc<[Record]>, usize),
+}
+
+impl Fetched {
+    /// Begins at the first record.
+    #[must_use]
+    pub fn cursor(&self) -> FetchedCursor {
+        FetchedCursor(match &self.0 {
+            Place::Block(block) => At::Block(block.topic_partition.clone(), block.records()),
+            Place::Kept(records) => At::Kept(records.clone(), 0),
+        })
+    }
+
     /// Shows `visit` the records until it fails; the inner error is its own.
     ///
     /// # Errors
     /// Where what the broker sent is damaged.
-    pub fn visit<E>(&self, mut visit: impl FnMut(RecordView<'_>) -> Result<(), E>) -> Result<Result<(), E>, TaskError> {
-        match &self.0 {
-            Place::Block(block) => {
-                let from = &block.topic_partition;
-                Ok(block.visit(|record| {
-                    visit(RecordView {
-                        topic: &from.topic,
-                        partition: from.partition,
-                        offset: record.offset.0,
-                        timestamp: record.timestamp,
-                        key: record.key,
-                        value: record.value,
-                    })
-                })?)
-            }
-            Place::Kept(records) => Ok(records.iter().try_for_each(|record| {
+    pub fn visit<E>(&self, visit: impl FnMut(RecordView<'_>) -> Result<(), E>) -> Result<Result<(), E>, TaskError> {
+        self.cursor().visit_some(usize::MAX, visit).map(|visited| visited.map(|_more| ()))
+    }
+}
+
+impl FetchedCursor {
+    /// Shows `visit` the next records, at most `most` of them, until it fails; the inner error is its own. Whether there may be more.
+    ///
+    /// # Errors
+    /// Where what the broker sent is damaged.
+    pub fn visit_some<E>(
+        &mut self,
+        most: usize,
+        mut visit: impl FnMut(RecordView<'_>) -> Result<(), E>,
+    ) -> Result<Result<bool, E>, TaskError> {
+        match &mut self.0 {
+            At::Block(from, records) => Ok(records.visit_some(most, |record| {
                 visit(RecordView {
-                    topic: &record.topic,
-                    partition: record.partition,
-                    offset: record.offset,
+                    topic: &from.topic,
+                    partition: from.partition,
+                    offset: record.offset.0,
                     timestamp: record.timestamp,
-                    key: record.key.as_deref(),
-                    value: record.value.as_deref(),
+                    key: record.key,
+                    value: record.value,
                 })
-            })),
+            })?),
+            At::Kept(records, shown) => {
+                let rest = &records[*shown..];
+                let next = &rest[..rest.len().min(most)];
+                *shown += next.len();
+                let visited = next.iter().try_for_each(|record| {
+                    visit(RecordView {
+                        topic: &record.topic,
+                        partition: record.partition,
+                        offset: record.offset,
+                        timestamp: record.timestamp,
+                        key: record.key.as_deref(),
+                        value: record.value.as_deref(),
+                    })
+                });
+                Ok(visited.map(|()| *shown < records.len()))
+            }
         }
     }
 }
@@ -94,14 +132,14 @@ impl Rdd<Record> {
         &self,
         partition: usize,
         task: &TaskContext,
-        function: &mut dyn FnMut(&Fetched<'_>) -> Step,
+        function: &mut dyn FnMut(&Fetched) -> Step,
     ) -> Step {
         match self.fetched_blocks() {
             Some(source) => {
                 let _depth = task.enter()?;
-                source.push_blocks(partition, task, &mut |block| function(&Fetched(Place::Block(block))))
+                source.push_blocks(partition, task, &mut |block| function(&Fetched(Place::Block(block.clone()))))
             }
-            None => function(&Fetched(Place::Kept(&self.block(partition, task)?))),
+            None => function(&Fetched(Place::Kept(self.block(partition, task)?.into()))),
         }
     }
 
@@ -109,7 +147,7 @@ impl Rdd<Record> {
     /// make their own objects of records.
     pub fn map_fetched<U: crate::Data>(
         &self,
-        function: impl Fn(&Fetched<'_>) -> Result<U, TaskError> + Send + Sync + 'static,
+        function: impl Fn(&Fetched) -> Result<U, TaskError> + Send + Sync + 'static,
     ) -> Rdd<U> {
         Rdd::with_offset_ranges_of(self, MapFetched { parent: self.clone(), function, output: PhantomData })
     }
@@ -123,7 +161,7 @@ struct MapFetched<U, F> {
 
 impl<U: crate::Data, F> RddOp<U> for MapFetched<U, F>
 where
-    F: Fn(&Fetched<'_>) -> Result<U, TaskError> + Send + Sync + 'static,
+    F: Fn(&Fetched) -> Result<U, TaskError> + Send + Sync + 'static,
 {
     fn partitions(&self) -> usize {
         self.parent.num_partitions()

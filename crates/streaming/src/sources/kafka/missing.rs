@@ -8,6 +8,8 @@ use client::kafka::similar::did_you_mean;
 use client::zookeeper_consumer::ZookeeperConsumer;
 use runtime::Clock;
 
+use crate::notes::Notes;
+
 /// Wait before anything is said: a topic that is made together with the job is there by then.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -15,21 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// Says what is missing of `topics`, below the ZooKeeper at `location`.
-#[allow(clippy::print_stderr, reason = "a note to the user of the program, who may have no log")]
-pub(super) async fn note_missing(consumer: &ZookeeperConsumer, topics: &[String], location: &str) {
+pub(super) async fn note_missing(consumer: &ZookeeperConsumer, topics: &[String], location: &str, user: &Notes) {
     let clock = Clock::real();
     clock.sleep(PATIENCE).await;
     let Some(reader) = consumer.reader() else {
-        eprintln!(
+        user.say(&format!(
             "note: no broker is registered under /brokers/ids in ZooKeeper {location}; records come once one is started"
-        );
+        ));
         return;
     };
     let deadline = clock.now() + LOOK_MAX;
     let Ok(Ok(metadata)) = tokio::time::timeout_at(deadline, reader.cluster().refresh_all()).await else { return };
     let there: Vec<&str> = metadata.topics.keys().map(AsRef::as_ref).collect();
     for note in notes(topics, &there) {
-        eprintln!("{note}");
+        user.say(&note);
     }
 }
 

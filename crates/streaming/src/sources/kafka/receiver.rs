@@ -20,6 +20,7 @@ use crate::context::StreamingContext;
 use crate::dstream::{DStream, Generated};
 use crate::error::{Step, StreamingError, TaskError};
 use crate::listener::BatchInfo;
+use crate::notes::Notes;
 use crate::rdd::{Rdd, RddOp, Sink};
 use crate::scheduler::stages::Dependency;
 use crate::scheduler::{SparkContext, TaskContext};
@@ -151,13 +152,14 @@ impl InputSource<Record> for ReceiverSource {
             consumer: consumer.clone(),
             from_latest: self.config.auto_offset_reset == OffsetReset::Latest,
             state: state.clone(),
+            user: spark.notes().clone(),
         };
         let committer = Committer { shared: self.shared.clone(), consumer: consumer.clone() };
         let receiving = Some(io.spawn(receiver.run()));
         let committing = io.spawn(committer.run());
         let (reading, location) = (consumer.clone(), self.location.clone());
-        let topics = self.topics.clone();
-        let noting = io.spawn(async move { note_missing(&reading, &topics, &location).await });
+        let (topics, user) = (self.topics.clone(), spark.notes().clone());
+        let noting = io.spawn(async move { note_missing(&reading, &topics, &location, &user).await });
         *self.running.lock() = Some(Running { io, consumer, receiving, committing, noting, state });
         Ok(())
     }
@@ -228,6 +230,7 @@ struct Receiver {
     consumer: Arc<ZookeeperConsumer>,
     from_latest: bool,
     state: Arc<ReceiverState>,
+    user: Notes,
 }
 
 impl Receiver {
@@ -297,7 +300,7 @@ impl Receiver {
                 joined.push(Joined { partition: partition.clone(), offset: offset.0, older });
             }
         }
-        note_joined(&joined);
+        note_joined(&joined, &self.user);
     }
 }
 

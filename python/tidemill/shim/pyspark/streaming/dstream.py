@@ -1,7 +1,6 @@
 """DStream: an RDD every slide interval, and what can be done with it."""
 import inspect
 import operator
-from itertools import chain
 
 from pyspark.rdd import RDD, portable_hash
 from pyspark.resultiterable import ResultIterable
@@ -42,16 +41,16 @@ class DStream:
         return self.mapPartitionsWithIndex(lambda _, iterator: f(iterator), preservesPartitioning)
 
     def map(self, f, preservesPartitioning=False):
-        return self.mapPartitions(lambda iterator: map(f, iterator), preservesPartitioning)
+        return self.transform(lambda rdd: rdd.map(f, preservesPartitioning))
 
     def flatMap(self, f, preservesPartitioning=False):
-        return self.mapPartitions(lambda iterator: chain.from_iterable(map(f, iterator)), preservesPartitioning)
+        return self.transform(lambda rdd: rdd.flatMap(f, preservesPartitioning))
 
     def filter(self, f):
-        return self.mapPartitions(lambda iterator: filter(f, iterator), True)
+        return self.transform(lambda rdd: rdd.filter(f))
 
     def mapValues(self, f):
-        return self.map(lambda pair: (pair[0], f(pair[1])), True)
+        return self.transform(lambda rdd: rdd.mapValues(f))
 
     def flatMapValues(self, f):
         return self.flatMap(lambda pair: ((pair[0], value) for value in f(pair[1])), True)

@@ -163,9 +163,9 @@ class _HandledKafkaRDD(KafkaRDD):
     """A KafkaRDD of what a messageHandler made of each message."""
 
     def __init__(self, source, handler, key_decoder, value_decoder):
-        def handle(_, block):
+        def handle(_, lists):
             return [handler(KafkaMessageAndMetadata(topic, partition, offset, key, value)._with_decoders(key_decoder, value_decoder))
-                    for topic, partition, offset, key, value in block]
+                    for block in lists for topic, partition, offset, key, value in block]
 
         self._source = source
         super().__init__(source._jrdd.map_blocks(handle), source.ctx)
