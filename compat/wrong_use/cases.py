@@ -1,6 +1,6 @@
 """What people do wrong, one line each, as typed in the folder of a checkout.
 
-Servers: keeper on 2181, broker on 9092; and `tidemill serve` on 9094 with its keeper on 2183, which makes no topics by itself. Nobody listens on 2189, 9095 and 9099.
+Servers: keeper on 2181, broker on 9092; and `tidemill serve` on 9094 with its keeper on 2183, which makes no topics by itself. Nobody listens on 2189, 9095 and 9099, and who listens on 9096 says nothing.
 """
 import dataclasses
 
@@ -16,6 +16,16 @@ class Case:
     # Ctrl-C when such a line is printed, or after so many seconds.
     until: str | None = None
     stop_after: float | None = None
+    # Typed before Ctrl-C, a line at a time.
+    typed: tuple = ()
+    # Ctrl-C again when such a line is printed.
+    twice: str | None = None
+    # Run after it, and shown: what it left behind.
+    after: tuple = ()
+    # A folder that is a read-only file system for it.
+    read_only: str | None = None
+    # Who runs it: nobody, where it is not the one who runs this.
+    as_nobody: bool = False
     # Not beside other cases: it looks at the whole machine or changes what others look at.
     alone: bool = False
     # Whether the command of the help line is typed.
@@ -24,6 +34,11 @@ class Case:
     users_traceback: bool = False
     # Paths that must not be there afterwards.
     absent: tuple = ()
+
+    @property
+    def waits(self):
+        """Whether it is ended by Ctrl-C."""
+        return self.until is not None or self.stop_after is not None
 
 
 PREPARE = [
@@ -40,7 +55,7 @@ CONSUMER = "bin/kafka-console-consumer.sh"
 BROKER = "bin/kafka-server-start.sh"
 KEEPER = "bin/zookeeper-server-start.sh"
 SUBMIT = "bin/spark-submit"
-OTHER = "--override listeners=PLAINTEXT://localhost:9095"
+ANY = "--override listeners=PLAINTEXT://localhost:0"
 
 
 def file(name, text):
@@ -173,6 +188,47 @@ CASES = [
     Case("broker-unknown-key", f"{BROKER} config/unknown-broker.properties", before=(file("config/unknown-broker.properties", "broker.id=0\\nnum.partition=1\\nnum.partition=1\\nlisteners=PLAINTEXT://localhost:0\\nlog.dirs=data/unknown\\nzookeeper.connect=localhost:2181/unknown-key\\n"),), until="ready in", type_help=False),
     Case("broker-few-files", "bash -c 'ulimit -n 256; exec bin/kafka-server-start.sh config/server.properties --override listeners=PLAINTEXT://localhost:0 --override log.dirs=data/few --override zookeeper.connect=localhost:2181/few-files'", until="ready in", type_help=False),
     Case("broker-none-to-stop", f"bin/kafka-server-stop.sh config/server.properties --override log.dirs=data/not-there"),
+    # Directories that cannot be written
+    Case("broker-read-only", f"{BROKER} config/server.properties {ANY} --override log.dirs=data/read-only/logs --override zookeeper.connect=localhost:2181/read-only", read_only="data/read-only", type_help=False),
+    Case("broker-now-read-only", f"{BROKER} config/server.properties {ANY} --override log.dirs=data/now-read-only --override zookeeper.connect=localhost:2181/now-read-only",
+         before=("mkdir -p data/now-read-only", file("data/now-read-only/meta.properties", "version=0\\nbroker.id=0\\n")), read_only="data/now-read-only", type_help=False),
+    Case("keeper-read-only", f"{KEEPER} config/read-only.properties", before=(file("config/read-only.properties", "dataDir=data/keeper-read-only\\nclientPort=0\\nclientPortAddress=127.0.0.1\\n"),), read_only="data/keeper-read-only"),
+    Case("broker-no-permission", f"{BROKER} config/server.properties {ANY} --override log.dirs=data/of-root/logs --override zookeeper.connect=localhost:2181/no-permission", before=("mkdir -p -m 755 data/of-root",), as_nobody=True, type_help=False),
+    Case("broker-files-of-another", f"{BROKER} config/server.properties {ANY} --override log.dirs=data/once-root --override zookeeper.connect=localhost:2181/no-permission",
+         before=("mkdir -p data/once-root && chmod 777 data/once-root", "touch data/once-root/.lock && chmod 644 data/once-root/.lock"), as_nobody=True, type_help=False),
+    Case("broker-file-unreadable", f"{BROKER} config/secret.properties", before=(file("config/secret.properties", "broker.id=0\\n"), "chmod 600 config/secret.properties"), as_nobody=True, type_help=False),
+    Case("keeper-no-permission", f"{KEEPER} config/no-permission.properties", before=(file("config/no-permission.properties", "dataDir=data/of-root/keeper\\nclientPort=0\\nclientPortAddress=127.0.0.1\\n"), "mkdir -p -m 755 data/of-root"), as_nobody=True),
+    Case("keeper-files-of-another", f"{KEEPER} config/once-root.properties", before=(file("config/once-root.properties", "dataDir=data/keeper-once-root\\nclientPort=0\\nclientPortAddress=127.0.0.1\\n"), "mkdir -p data/keeper-once-root/keeper-1 && chmod 777 data/keeper-once-root"), as_nobody=True),
+    # Ctrl-C at every stage; those of jobs are further down
+    Case("ctrl-c-topics-zookeeper-down", f"{TOPICS} --list --zookeeper localhost:2189", until="^note"),
+    Case("ctrl-c-topics-zookeeper-silent", f"{TOPICS} --list --zookeeper localhost:9096", stop_after=1.5),
+    Case("ctrl-c-topics-broker-silent", f"{TOPICS} --list --bootstrap-server localhost:9096", stop_after=1.5),
+    Case("ctrl-c-consumer-broker-silent", f"{CONSUMER} --bootstrap-server localhost:9096 --topic t", stop_after=1.5),
+    Case("ctrl-c-producer-broker-silent", f"{PRODUCER} localhost:9096 --topic t", typed=("hello",), stop_after=1.5),
+    Case("ctrl-c-producer-perf-broker-silent", "bin/kafka-producer-perf-test.sh --topic t --num-records 10 --record-size 10 --throughput -1 --producer-props bootstrap.servers=localhost:9096", stop_after=1.5),
+    Case("ctrl-c-consumer-perf-broker-silent", "bin/kafka-consumer-perf-test.sh --bootstrap-server localhost:9096 --topic t --messages 10", stop_after=1.5),
+    Case("ctrl-c-groups-broker-silent", "bin/kafka-consumer-groups.sh --list --bootstrap-server localhost:9096", stop_after=1.5),
+    Case("ctrl-c-shell-zookeeper-silent", "bin/zookeeper-shell.sh localhost:9096 ls /", stop_after=1.5),
+    Case("ctrl-c-broker-zookeeper-silent", f"{BROKER} config/server.properties {ANY} --override log.dirs=data/lonely --override zookeeper.connect=localhost:9096", until="waiting for ZooKeeper", absent=("data/lonely",)),
+    Case("ctrl-c-checker-zookeeper-down", "bin/kafka-consumer-offset-checker.sh --group g --zookeeper localhost:2189", until="^note"),
+    Case("ctrl-c-configs-zookeeper-down", "bin/kafka-configs.sh --zookeeper localhost:2189 --describe --entity-type topics", until="^note"),
+    Case("ctrl-c-shell-zookeeper-down", "bin/zookeeper-shell.sh localhost:2189 ls /", until="^note"),
+    Case("ctrl-c-shell", "bin/zookeeper-shell.sh localhost:2181", typed=("ls /brokers/ids",), until=r"^\[0\]"),
+    Case("ctrl-c-producer-broker-down", f"{PRODUCER} localhost:9099 --topic wordsendertest", typed=("hello",), until="^help", twice="^note"),
+    Case("ctrl-c-producer", f"{PRODUCER} localhost:9092 --topic interrupted", typed=("kept",), stop_after=1.5,
+         before=(f"{CREATE} --replication-factor 1 --topic interrupted",), after=(f"{CONSUMER} --bootstrap-server localhost:9092 --topic interrupted --from-beginning --max-messages 1",)),
+    Case("ctrl-c-consumer-zookeeper", f"{CONSUMER} --zookeeper localhost:2181/interrupted --topic t --from-beginning", until="^note", alone=True,
+         after=("bin/zookeeper-shell.sh localhost:2181/interrupted ls /consumers",)),
+    Case("ctrl-c-consumer-group-zookeeper", f"{CONSUMER} --zookeeper localhost:2181 --topic wordsendertest --from-beginning --consumer-property group.id=interrupted", until="^hello spark",
+         after=("bin/zookeeper-shell.sh localhost:2181 get /consumers/interrupted/offsets/wordsendertest/0", "bin/zookeeper-shell.sh localhost:2181 ls /consumers/interrupted/ids"), alone=True),
+    Case("ctrl-c-consumer-group", f"{CONSUMER} --bootstrap-server localhost:9092 --topic wordsendertest --from-beginning --group interrupted", until="^hello spark",
+         after=("bin/kafka-consumer-groups.sh --describe --group interrupted --bootstrap-server localhost:9092",)),
+    Case("ctrl-c-producer-perf", "bin/kafka-producer-perf-test.sh --topic small --num-records 1000000 --record-size 10 --throughput 10 --producer-props bootstrap.servers=localhost:9092", stop_after=1.5),
+    Case("ctrl-c-consumer-perf", "bin/kafka-consumer-perf-test.sh --bootstrap-server localhost:9092 --topic small --messages 1000000", stop_after=1.5),
+    Case("ctrl-c-keeper", f"{KEEPER} config/interrupted.properties", before=(file("config/interrupted.properties", "dataDir=data/interrupted\\nclientPort=0\\nclientPortAddress=127.0.0.1\\n"),), until="ready in"),
+    Case("ctrl-c-broker", f"{BROKER} config/server.properties --override listeners=PLAINTEXT://localhost:0 --override log.dirs=data/interrupted-logs --override zookeeper.connect=localhost:2181/interrupted", until="ready in",
+         after=("ls -A data/interrupted-logs/.kafka_cleanshutdown", "bin/zookeeper-shell.sh localhost:2181/interrupted ls /brokers/ids")),
+    Case("ctrl-c-both", "bin/tidemill serve --port 9095 --keeper-port 2189 --data-dir both", until="ready in", after=("ls -A both/kafka-logs/.kafka_cleanshutdown",), alone=True),
     # spark-submit
     Case("submit-script-missing", f"{SUBMIT} examples/kafka_word_cuont.py localhost:2181 wordsendertest"),
     Case("submit-a-folder", f"{SUBMIT} examples"),

@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,15 +14,18 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+import descriptors
 from cases import CASES, PREPARE
 from harness import PROGRAM, ROOT, Checks, Failed, Process, Workspace, free_port, run, take_ctrl_c, wait_port
 
 EXPECTED = HERE / "expected"
 # Ports as the cases write them: keeper, broker, a broker that makes no topics and its keeper, and some where nobody listens.
 PORTS = ["2181", "9092", "2183", "9094", "2189", "9099", "9095"]
+SILENT = "9096"
 AT_ONCE = 4
 CASE_S = 25
 HELP_S = 20
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 MASKS = [
     (r"\bprocess \d+", "process PID"),
     (r"\bkill \d+", "kill PID"),
@@ -31,6 +36,9 @@ MASKS = [
     (r"Cluster ID [\w-]{22}", "Cluster ID ID"),
     (r"kafka-logs-[\w-]{22}", "kafka-logs-ID"),
     (r"\b\d+ of \d+ s\b", "N of N s"),
+    # What measuring tools measure.
+    (r"(?m)^\d+ records sent, .*$", "N records sent, ..."),
+    (r"(?m)^\d{4}-\d\d-\d\d [\d:]+, \d{4}-\d\d-\d\d [\d:]+, .*$", "TIME, TIME, ..."),
 ]
 HUMAN = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z\s+(TRACE|DEBUG|INFO|WARN|ERROR)\s+(.*)$")
 
@@ -41,8 +49,13 @@ class World:
     def __init__(self, workspace):
         self.workspace = workspace
         self.real = {port: str(free_port()) for port in PORTS}
+        # Connections are made by the kernel, and nobody ever takes them.
+        self.silent = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.real[SILENT] = str(self.silent.getsockname()[1])
         # What help lines propose where 9092 is taken.
         self.real["9093"] = str(int(self.real["9092"]) + 1)
+        # Somebody else can reach what is in it.
+        workspace.path.chmod(0o755)
         self.checkout = workspace.path / "checkout"
         (self.checkout / "config").mkdir(parents=True)
         for name in ("bin", "examples", "python"):
@@ -78,6 +91,9 @@ class World:
 
 def log_line(line):
     """A line of a server's log as `LEVEL message`, None for INFO; any other line as it is."""
+    # As is whether somebody else's job has Spark's.
+    if line.startswith("warn: Service 'SparkUI' could not bind on port"):
+        return None
     human = HUMAN.match(line)
     if human:
         return told(*human.groups())
@@ -105,30 +121,65 @@ def snapshot(world, case, code, out, err):
     return world.as_shown(f"{text}exit code {code}\n--- stdout\n{out}--- stderr\n{err}")
 
 
+def cannot(case):
+    """Why a case cannot be had here; None where it can."""
+    if case.read_only and (os.getuid() != 0 or not shutil.which("unshare")):
+        return "a read-only file system needs root and unshare"
+    if case.as_nobody and os.getuid() == 0:
+        if not shutil.which("setpriv"):
+            return "there is no setpriv to become somebody else"
+        if subprocess.run([*NOBODY, "test", "-x", PROGRAM], stderr=subprocess.DEVNULL).returncode != 0:
+            return f"nobody may not run {PROGRAM}"
+    return None
+
+
+def surrounded(world, case):
+    """The command line with what the case needs around it. A file system is mounted for its process alone."""
+    command = ["bash", "-c", "exec " + world.as_run(case.line) if case.waits else world.as_run(case.line)]
+    if case.as_nobody and os.getuid() == 0:
+        command = [*NOBODY, *command]
+    if case.read_only:
+        folder = shlex.quote(case.read_only)
+        mount = f"mkdir -p {folder} && mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}"
+        command = ["unshare", "--mount", "bash", "-c", f"{mount} && exec {shlex.join(command)}"]
+    return command
+
+
 def perform(world, case):
     """Runs one case; gives (exit code, stdout, stderr)."""
     for line in case.before:
         code, out, err = world.type(line)
         if code:
             raise Failed(f"{line} ends with {code}: {out}{err}")
-    if case.until is None and case.stop_after is None:
-        return world.type(case.line, stdin=case.stdin)
-    process = Process(["bash", "-c", "exec " + world.as_run(case.line)], cwd=world.checkout, env={**os.environ, **world.environment}, stdin=True)
+    command = surrounded(world, case)
+    if not case.waits:
+        return run(command, cwd=world.checkout, env=world.environment, seconds=CASE_S, text=case.stdin)
+    process = Process(command, cwd=world.checkout, env={**os.environ, **world.environment}, stdin=True)
     try:
+        for line in case.typed:
+            process.type(line)
         if case.until is not None:
             process.wait_line(case.until, CASE_S)
         else:
             time.sleep(case.stop_after)
         process.process.send_signal(signal.SIGINT)
+        if case.twice is not None:
+            process.wait_line(case.twice, CASE_S)
+            process.process.send_signal(signal.SIGINT)
         code = process.finish(CASE_S)
     finally:
         if process.process.poll() is None:
             process.stop(signal.SIGKILL)
+    # What a shell shows where the signal itself ended it.
+    code = 128 - code if code < 0 else code
     return code, "".join(line + "\n" for line in process.out), "".join(line + "\n" for line in process.err)
 
 
 def compare(world, case, update):
     seen = snapshot(world, case, *perform(world, case))
+    for line in case.after:
+        _, out, err = world.type(line)
+        seen += world.as_shown(f"$ {line}\n{out}{err}")
     path = EXPECTED / f"{case.name}.txt"
     if "Traceback" in seen and not case.users_traceback or "panicked" in seen or "stack backtrace" in seen:
         raise Failed(f"a stack is shown:\n{seen}")
@@ -169,7 +220,7 @@ def type_help(world, case):
 
 def main():
     arguments = sys.argv[1:]
-    update = "--update" in arguments
+    update, nightly = "--update" in arguments, "--nightly" in arguments
     wanted = [word for word in arguments if not word.startswith("-")]
     chosen = [case for case in CASES if not wanted or case.name in wanted]
     checks = Checks()
@@ -189,6 +240,9 @@ def main():
         passed = []
 
         def one(case):
+            if why := cannot(case):
+                checks.skip(case.name, why)
+                return
             if checks.check(case.name, compare, world, case, update):
                 passed.append(case)
 
@@ -197,6 +251,9 @@ def main():
         for case in chosen:
             if case.alone:
                 one(case)
+        if not wanted or "descriptors" in wanted:
+            for name, function, words in descriptors.checks(world):
+                checks.check(name, function, *words)
         helped = [case for case in passed if case.type_help and re.search(r"^help: ", (EXPECTED / f"{case.name}.txt").read_text(), re.M)]
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(lambda case: checks.check(f"{case.name}: its help", type_help, world, case), helped))

@@ -14,6 +14,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue,
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use runtime::Clock;
+use runtime::clock::Seldom;
 use runtime::net::{Listener, Stream};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{debug, error, warn};
@@ -37,6 +38,8 @@ const LOOKS_MAX: usize = 2;
 const LOOK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Pause after `accept` failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// From one word on that to the next.
+const ACCEPT_WARNING_PAUSE: Duration = Duration::from_secs(30);
 
 /// A running console. Dropping it stops it.
 #[derive(Debug)]
@@ -140,11 +143,14 @@ fn run(
 
 async fn accept(listener: Listener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut failing = Seldom::new(shared.clock, ACCEPT_WARNING_PAUSE);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, "the console cannot accept a connection");
+                if failing.is_due() {
+                    warn!(%error, "the console cannot accept a connection");
+                }
                 shared.clock.sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use runtime::clock::Seldom;
+use runtime::disk::Open as OpenFile;
 use runtime::net::Listener;
 use runtime::{Clock, Disk, Random, spawn};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -23,6 +25,10 @@ use crate::status::{Gauges, KeeperMonitor, KeeperStatus};
 /// Pause after `accept` failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Made and removed at each start, to see that files can be made.
+const PROBE_FILE: &str = ".writable";
+/// From one word on failed accepts to the next.
+const ACCEPT_WARNING_PAUSE: Duration = Duration::from_secs(30);
 /// File in the data directory that a running keeper holds locked, with its process id in it.
 pub const LOCK_FILE: &str = "keeper.lock";
 
@@ -190,7 +196,13 @@ fn prepare_directory(disk: Disk, directory: &Path) -> Result<runtime::disk::File
     disk.sync_dir(directory).map_err(KeeperError::io("sync the directory", directory))?;
     let path = directory.join(LOCK_FILE);
     let lock = disk.try_lock(&path).map_err(KeeperError::io("lock", &path))?;
-    lock.ok_or_else(|| KeeperError::Locked { dir: directory.to_owned(), holder: disk.lock_holder(&path) })
+    let lock =
+        lock.ok_or_else(|| KeeperError::Locked { dir: directory.to_owned(), holder: disk.lock_holder(&path) })?;
+    // The log is made with the first transaction: that nothing can be written there is told now, not then.
+    let probe = data.join(PROBE_FILE);
+    disk.open(&probe, OpenFile::Create).map_err(KeeperError::io("create the file", &probe))?;
+    disk.remove_file(&probe).map_err(KeeperError::io("remove the file", &probe))?;
+    Ok(lock)
 }
 
 /// Connections open now, in all and by address.
@@ -201,11 +213,14 @@ struct Open {
 }
 
 async fn accept(listener: Listener, shared: Arc<Shared>, open: Arc<Mutex<Open>>) {
+    let mut failing = Seldom::new(shared.clock, ACCEPT_WARNING_PAUSE);
     for id in 1.. {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
+                if failing.is_due() {
+                    tracing::warn!("cannot accept a connection: {error}");
+                }
                 shared.clock.sleep(ACCEPT_PAUSE).await;
                 continue;
             }

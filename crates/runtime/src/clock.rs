@@ -61,6 +61,32 @@ impl Clock {
     }
 }
 
+/// Says when something that happens again and again is to be told again.
+#[derive(Debug)]
+pub struct Seldom {
+    clock: Clock,
+    pause: Duration,
+    told: Option<Instant>,
+}
+
+impl Seldom {
+    /// Told at most once in `pause`.
+    #[must_use]
+    pub fn new(clock: Clock, pause: Duration) -> Seldom {
+        Seldom { clock, pause, told: None }
+    }
+
+    /// Whether it is to be told now; whoever asks tells it then.
+    pub fn is_due(&mut self) -> bool {
+        let now = self.clock.now();
+        let is_due = self.told.is_none_or(|told| now.saturating_duration_since(told) >= self.pause);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

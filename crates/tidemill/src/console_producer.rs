@@ -71,7 +71,10 @@ async fn produce(options: Options) -> Result<(), Failure> {
     };
     let mut first = sight?;
     let producer = Producer::new(cluster, options.producer.clone())?;
-    let losses = Arc::new(Losses { topic: topic.clone(), servers, count: AtomicU64::new(0) });
+    let losses =
+        Arc::new(Losses { topic: topic.clone(), servers, count: AtomicU64::new(0), undelivered: AtomicU64::new(0) });
+    let waiting = losses.clone();
+    let mut stop = interrupt.watch(move || waiting.undelivered());
     let (delivered, results) = mpsc::channel(DELIVERIES_WAITING_MAX);
     let reporter = runtime::spawn(report(results, losses.clone()));
 
@@ -83,9 +86,9 @@ async fn produce(options: Options) -> Result<(), Failure> {
         let line = tokio::select! {
             biased;
             line = lines.recv() => line,
-            signal = interrupt.next(), if interrupted.is_none() => {
-                // What was typed before the signal is sent; nothing more is read.
-                interrupted = Some(signal);
+            // What was typed before the signal is sent; nothing more is read.
+            _ = stop.changed(), if interrupted.is_none() => {
+                interrupted = *stop.borrow();
                 lines.close();
                 continue;
             }
@@ -108,6 +111,7 @@ async fn produce(options: Options) -> Result<(), Failure> {
             }
         };
         let size = Size::of(&record);
+        losses.begun();
         match producer.send(record).await {
             Ok(delivery) => {
                 first.sent();
@@ -127,7 +131,6 @@ async fn produce(options: Options) -> Result<(), Failure> {
             }
         }
     }
-    interrupt.second_ends_at_once();
     let closed = producer.close(options.producer.delivery_timeout + CLOSE_GRACE).await;
     drop(delivered);
     // It ends once the last delivery is told; a panic in it has been told already.
@@ -139,7 +142,7 @@ async fn produce(options: Options) -> Result<(), Failure> {
     if lost > 0 || closed.is_err() {
         return Err(Failure::new(format!("{lost} line(s) could not be sent")));
     }
-    match interrupted {
+    match *stop.borrow() {
         Some(signal) => Err(signal.as_failure()),
         None => Ok(()),
     }
@@ -215,11 +218,25 @@ struct Losses {
     /// Where the brokers are, for help lines.
     servers: String,
     count: AtomicU64,
+    /// Lines of which it is not known yet.
+    undelivered: AtomicU64,
 }
 
 impl Losses {
+    /// A line is on its way.
+    fn begun(&self) {
+        self.undelivered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lines of which it is not known yet, in words.
+    fn undelivered(&self) -> Option<String> {
+        let count = self.undelivered.load(Ordering::Relaxed);
+        (count > 0).then(|| format!("{count} line(s) that no broker has acknowledged"))
+    }
+
     /// Counts and tells one, where it is one.
     fn note<T>(&self, size: Size, result: &Result<T, ClientError>) {
+        self.undelivered.fetch_sub(1, Ordering::Relaxed);
         let Err(error) = result else { return };
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         if number > ERRORS_TOLD_MAX {

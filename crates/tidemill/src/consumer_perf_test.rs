@@ -102,7 +102,7 @@ async fn read_by_zookeeper(
         }
     };
     meter.stop();
-    let ended = ended.and_then(|ended| meter.print_end(0).map(|()| ended));
+    let ended = ended.and_then(|ended| meter.print_end(0, ended.is_some()).map(|()| ended));
     let closed = consumer.close().await.map_err(Failure::from);
     if options.group_is_generated {
         // Whoever made the name up takes it away; that it was not reached is no reason to fail what was measured.
@@ -124,7 +124,11 @@ async fn read_by_brokers(
 ) -> Result<Option<Interrupted>, Failure> {
     let clock = Clock::real();
     let cluster = Cluster::new(config.client.clone(), clock);
-    cluster.any_connection().await?;
+    tokio::select! {
+        biased;
+        signal = interrupt.next() => return Ok(Some(signal)),
+        connected = cluster.any_connection() => connected?,
+    };
     let joins = Arc::new(Joins::new(clock));
     let consumer = GroupConsumer::new(cluster, config.clone())?.with_listener(joins.clone());
     match &options.topics {
@@ -138,7 +142,7 @@ async fn read_by_brokers(
     let ended = measure(options, &consumer, &joins, &mut meter, interrupt).await;
     meter.stop();
     let ended = ended.and_then(|ended| {
-        meter.print_end(joins.total_ms.load(Ordering::Relaxed))?;
+        meter.print_end(joins.total_ms.load(Ordering::Relaxed), ended.is_some())?;
         Ok(ended)
     });
     let closed = consumer.close(CLOSE_MAX).await.map_err(Failure::from);

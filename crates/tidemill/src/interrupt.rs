@@ -3,10 +3,16 @@
 
 use std::io;
 use std::process;
+use std::time::Duration;
 
+use runtime::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::failure::Failure;
+
+/// A clean end that takes longer than this says what it waits for.
+const QUIET_MAX: Duration = Duration::from_secs(1);
 
 /// The two signals that stop a tool.
 pub struct Interrupt {
@@ -53,6 +59,35 @@ impl Interrupt {
             _ = self.interrupt.recv() => Interrupted::Interrupt,
             _ = self.terminate.recv() => Interrupted::Terminate,
         }
+    }
+
+    /// The first signal as something that can be looked at whenever there is time; the second one ends the process at once, whatever it waits for. `unfinished` says, where
+    /// anything is, what the clean end in between waits for, and what the second signal gives up.
+    pub fn watch(
+        mut self,
+        unfinished: impl Fn() -> Option<String> + Send + 'static,
+    ) -> watch::Receiver<Option<Interrupted>> {
+        let (tell, first) = watch::channel(None);
+        runtime::spawn(async move {
+            let clock = Clock::real();
+            // Whoever looks may have ended.
+            let _ = tell.send(Some(self.next().await));
+            let second = tokio::select! {
+                biased;
+                second = self.next() => second,
+                () = clock.sleep(QUIET_MAX) => {
+                    if let Some(what) = unfinished() {
+                        eprintln!("note: waiting for {what}; a second signal gives up");
+                    }
+                    self.next().await
+                }
+            };
+            if let Some(what) = unfinished() {
+                eprintln!("WARN gave up {what}");
+            }
+            process::exit(i32::from(second.exit_code()));
+        });
+        first
     }
 
     /// From now on a signal ends the process at once: whoever asks twice does not want to wait for the clean end.

@@ -23,7 +23,8 @@ use self::payload::Payloads;
 use self::stats::Stats;
 use crate::connect;
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
+use tokio::sync::watch;
 
 /// Wait for the last deliveries at the end: a batch lives no longer than `delivery.timeout.ms`.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -43,9 +44,14 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
 async fn perform(options: Options) -> Result<(), Failure> {
     let clock = Clock::real();
     let mut payloads = Payloads::new(&options.payload)?;
-    let mut interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen()?;
     let cluster = Cluster::new(options.producer.client.clone(), clock);
-    cluster.any_connection().await?;
+    let mut stop = interrupt.watch(|| None);
+    tokio::select! {
+        biased;
+        _ = stop.changed() => return Err(Failure::silent(stop.borrow().map_or(1, Interrupted::exit_code))),
+        connected = cluster.any_connection() => connected?,
+    };
     let producer = Producer::new(cluster, options.producer.clone())?;
     if options.warmup_records > 0 {
         stats::print(&format!(
@@ -55,14 +61,13 @@ async fn perform(options: Options) -> Result<(), Failure> {
     }
     let started = clock.now();
     let results = Arc::new(Results::new(Stats::new(options.num_records, false, started), clock));
-    let mut interrupted = None;
     for number in 0..options.num_records {
         if number > 0 && number == options.warmup_records {
             results.begin_steady_state(Stats::new(options.num_records - number, true, clock.now()));
         }
         let payload = payloads.next(number);
         let (size, sent_at) = (payload.len(), clock.now());
-        match send(&producer, &mut interrupt, ProducerRecord::new(options.topic.clone(), payload)).await {
+        match send(&producer, &mut stop, ProducerRecord::new(options.topic.clone(), payload)).await {
             Sent::Delivery(delivery) => {
                 let (results, is_steady) = (results.clone(), number >= options.warmup_records);
                 delivery.on_complete(move |result| match result {
@@ -75,20 +80,20 @@ async fn perform(options: Options) -> Result<(), Failure> {
                 // Nothing that follows would fare better.
                 break;
             }
-            Sent::Interrupted(signal) => {
-                interrupted = Some(signal);
-                break;
-            }
+            Sent::Interrupted => break,
         }
         if let Some(due) = options.due(started, number + 1)
             && due.saturating_duration_since(clock.now()) >= PAUSE_MIN
         {
-            clock.sleep_until(due).await;
+            tokio::select! {
+                () = clock.sleep_until(due) => {}
+                _ = stop.changed() => break,
+            }
         }
     }
-    interrupt.second_ends_at_once();
     let closed = producer.close(options.producer.delivery_timeout + CLOSE_GRACE).await;
     let lost = results.print_totals()?;
+    let interrupted = *stop.borrow();
     if let Some(signal) = interrupted {
         return Err(signal.as_failure());
     }
@@ -101,17 +106,17 @@ async fn perform(options: Options) -> Result<(), Failure> {
 enum Sent {
     Delivery(client::kafka::Delivery),
     Refused(ClientError),
-    Interrupted(crate::interrupt::Interrupted),
+    Interrupted,
 }
 
-async fn send(producer: &Producer, interrupt: &mut Interrupt, record: ProducerRecord) -> Sent {
+async fn send(producer: &Producer, stop: &mut watch::Receiver<Option<Interrupted>>, record: ProducerRecord) -> Sent {
     tokio::select! {
         biased;
+        _ = stop.changed() => Sent::Interrupted,
         sent = producer.send(record) => match sent {
             Ok(delivery) => Sent::Delivery(delivery),
             Err(error) => Sent::Refused(error),
         },
-        signal = interrupt.next() => Sent::Interrupted(signal),
     }
 }
 

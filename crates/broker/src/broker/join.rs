@@ -160,7 +160,10 @@ pub(super) fn storage_error(problem: StorageError) -> BrokerError {
             BrokerError::ClusterIdMismatch { found: expected, stored, path: path.display().to_string() }
         }
         StorageError::Io { action, path, source } if is_no_place(source.kind()) => BrokerError::DirectoryUnusable {
-            directory: path.display().to_string(),
+            // What is said of the file that marks it is said of the directory.
+            directory: if path.ends_with(".lock") { path.parent().unwrap_or(&path) } else { &path }
+                .display()
+                .to_string(),
             action,
             source: std::io::Error::new(source.kind(), source.to_string()),
         },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use runtime::clock::Seldom;
 use runtime::net::{Listener, Stream};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -37,6 +38,9 @@ pub struct ConnectionLimits {
     /// `max.connections.per.ip.overrides`.
     pub per_ip_overrides: HashMap<IpAddr, usize>,
 }
+
+/// From one word on failed accepts to the next.
+const ACCEPT_WARNING_PAUSE: Duration = Duration::from_secs(30);
 
 /// The acceptors of a broker, and its connections.
 pub struct Acceptors {
@@ -175,6 +179,7 @@ async fn accept_loop<S: Service>(
     mut stopped: watch::Receiver<bool>,
 ) {
     info!(listener = %listener.config.name, address = %listener.address, "awaiting socket connections");
+    let mut failing = Seldom::new(limits.clock, ACCEPT_WARNING_PAUSE);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -184,7 +189,9 @@ async fn accept_loop<S: Service>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, address = %listener.address, "cannot accept a connection");
+                if failing.is_due() {
+                    warn!(%error, address = %listener.address, "cannot accept a connection");
+                }
                 limits.clock.sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -167,9 +167,9 @@ impl<'a> Meter<'a> {
     ///
     /// # Errors
     /// A closed stdout.
-    pub fn print_end(&self, join_ms: i64) -> Result<(), Failure> {
+    pub fn print_end(&self, join_ms: i64, was_interrupted: bool) -> Result<(), Failure> {
         let options = self.options;
-        if options.style == Style::Today && self.all.records < options.messages {
+        if options.style == Style::Today && !was_interrupted && self.all.records < options.messages {
             print(&format!(
                 "WARNING: Exiting before consuming the expected number of messages: timeout ({} ms) exceeded. You can use the --timeout option to increase the timeout.",
                 options.timeout_ms

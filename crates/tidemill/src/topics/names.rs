@@ -33,7 +33,7 @@ pub fn refusal(name: &str) -> Option<String> {
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !name.chars().all(legal) {
-        let why = "is illegal,  contains a character other than ASCII alphanumerics, '.', '_' and '-'";
+        let why = "is illegal, contains a character other than ASCII alphanumerics, '.', '_' and '-'";
         return Some(format!("topic name {name} {why}"));
     }
     None
