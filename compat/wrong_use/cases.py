@@ -243,4 +243,14 @@ CASES = [
     Case("submit-no-python", f"PYSPARK_PYTHON=python9 {SUBMIT} empty.py", before=(file("empty.py", ""),)),
     Case("submit-old-python", f"PYSPARK_PYTHON=./oldpython {SUBMIT} empty.py", before=(file("empty.py", ""), file("oldpython", "#!/bin/sh\\nprintf 3.7\\n"), "chmod +x oldpython")),
     Case("submit-wrong-arguments", f"{SUBMIT} examples/kafka_word_count.py localhost:2181"),
+    # Jobs
+    Case("job-exception", f"{SUBMIT} jobs/job.py localhost:2181 wordsendertest fail; code=$?; bin/zookeeper-shell.sh localhost:2181 ls /consumers/fail; exit $code",
+         users_traceback=True, type_help=False),
+    Case("job-ctrl-c-in-a-lambda", f"{SUBMIT} jobs/job.py localhost:2181 wordsendertest loop", until="^in the lambda"),
+    Case("job-ctrl-c-between-batches", f"{SUBMIT} jobs/job.py localhost:2181 wordsendertest count", until="^2 records"),
+    Case("job-ctrl-c-no-topic", f"{SUBMIT} jobs/job.py localhost:2183 wordsendertset wait", until="^note"),
+    Case("job-ctrl-c-no-zookeeper", f"{SUBMIT} jobs/job.py localhost:2189 wordsendertest wait", until="^starting"),
+    Case("job-no-zookeeper", f"{SUBMIT} examples/kafka_word_count.py localhost:2189 wordsendertest"),
+    Case("job-zookeeper-is-a-broker", f"{SUBMIT} examples/kafka_word_count.py localhost:9092 wordsendertest"),
+    Case("job-servers-killed", "jobs/outage.py 2187 9097", type_help=False),
 ]

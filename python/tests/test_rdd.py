@@ -2,6 +2,7 @@
 import operator
 
 import pytest
+from conftest import LIMIT_S
 
 
 def test_narrow_operators_are_fused_and_keep_order(sc):
@@ -103,3 +104,16 @@ def test_accumulators_and_broadcasts(sc):
 def test_sql_says_that_it_is_not_here():
     with pytest.raises(ImportError, match="pyspark.sql is not part of Tidemill"):
         import pyspark.sql  # noqa: F401
+
+
+def test_a_task_that_waits_lets_the_others_run(sc):
+    import threading
+    other_ran = threading.Event()
+
+    def wait_or_tell(partition, _):
+        if partition == 0:
+            return [other_ran.wait(LIMIT_S)]
+        other_ran.set()
+        return []
+
+    assert sc.parallelize(range(2), 2).mapPartitionsWithIndex(wait_or_tell).collect() == [True]

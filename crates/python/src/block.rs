@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use streaming::TaskError;
+use streaming::{JobError, TaskError};
 
 use crate::kafka::{Cursor, Unread};
 
@@ -126,11 +126,20 @@ pub fn in_python<T>(call: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, T
         .unwrap_or_else(|| Err(TaskError::message("the Python interpreter is ending")))
 }
 
+/// Where an exception of a task bears what Spark says of the job, for those who show it.
+const FAILURE_ATTRIBUTE: &str = "_spark_failure";
+
 /// The exception that an error of the engine stands for: the user's own where there is one within, else a RuntimeError with its text.
 pub fn raise(py: Python<'_>, error: impl Into<TaskError>) -> PyErr {
     let error = error.into();
-    match error.find::<PythonError>() {
+    let raised = match error.find::<PythonError>() {
         Some(PythonError(original)) => original.clone_ref(py),
         None => PyRuntimeError::new_err(error.to_string()),
+    };
+    if let Some(JobError::Task { partition, .. }) = error.find::<JobError>() {
+        let failure = format!("Job aborted due to stage failure: Task {partition} failed 1 times");
+        // An exception that takes no attributes is shown without.
+        let _ = raised.value(py).setattr(FAILURE_ATTRIBUTE, failure);
     }
+    raised
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use streaming::text::Text;
@@ -38,7 +39,22 @@ impl PyStreamingContext {
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.0.start()).map_err(|error| explain(py, error))
+        // A source may wait for its server: Ctrl-C ends the wait, and leaves what has begun to the end of the program.
+        let (started, waiting) = bounded(1);
+        let context = self.0.clone();
+        let start = move || {
+            let _ = started.send(context.start());
+        };
+        runtime::thread("start", start).map_err(PyErr::from)?;
+        loop {
+            match py.detach(|| waiting.recv_timeout(SIGNAL_POLL)) {
+                Ok(done) => return done.map_err(|error| explain(py, error)),
+                Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(PyRuntimeError::new_err("the start of the streaming context panicked"));
+                }
+            }
+        }
     }
 
     fn stop(&self, py: Python<'_>, gracefully: bool) {

@@ -81,6 +81,8 @@ struct State {
     refreshing: bool,
     /// Told by the next `poll`.
     errors: VecDeque<ClientError>,
+    /// Why the last request got no answer, where none has been answered since.
+    trouble: Option<String>,
     closed: bool,
 }
 
@@ -109,6 +111,12 @@ impl Consumer {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.shared.cluster
+    }
+
+    /// Why brokers do not answer, as `poll` last saw it; `None` where they do, or have not been asked.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.state.lock().trouble.clone()
     }
 
     /// What it was configured with.
@@ -432,6 +440,7 @@ impl Shared {
             }
             Event::Refreshed { result } => {
                 state.refreshing = false;
+                state.trouble = result.as_ref().err().map(ToString::to_string).or(state.trouble.take());
                 if let Err(error) = result
                     && !error.is_retriable()
                 {
@@ -442,6 +451,7 @@ impl Shared {
             Event::Fetched { broker, asked, result } => {
                 state.fetching.remove(&broker);
                 state.positions.unmark_fetching(&asked);
+                state.trouble = result.as_ref().err().map(ToString::to_string);
                 match result {
                     Ok(fetches) => fetches
                         .into_iter()

@@ -16,7 +16,7 @@ use super::offsets::Offsets;
 use super::subscription::Subscription;
 use crate::kafka::consumer::commit::GroupCoordinator;
 use crate::kafka::{ClientError, Consumer, FetchedBlock, HostPort};
-use crate::zookeeper::Session;
+use crate::zookeeper::{Session, SessionState};
 use crate::zookeeper_consumer::ConsumerError;
 
 /// Errors kept for a caller that does not poll; the oldest are dropped.
@@ -107,6 +107,12 @@ impl ZookeeperConsumer {
         let reader = self.shared.reader();
         let position = |partition: &TopicPartition| reader.as_ref()?.consumer.position(partition);
         self.shared.state.lock().owned.keys().map(|partition| (partition.clone(), position(partition))).collect()
+    }
+
+    /// Why ZooKeeper does not answer; `None` where it does.
+    pub fn zookeeper_trouble(&self) -> Option<String> {
+        let session = self.shared.session();
+        (session.state() != SessionState::SyncConnected).then(|| session.last_failure())
     }
 
     /// What fetches for it; `None` as long as no broker was found. For high watermarks and lags, and for the cluster's metadata.

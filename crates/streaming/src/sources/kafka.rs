@@ -15,12 +15,14 @@
 //! - [`direct`]: the stream of `create_direct_stream`
 //! - [`receiver`]: the stream of `create_stream`
 //! - [`missing`](self): what is said where there is nothing to read
+//! - [`outage`](self): what is said while servers do not answer
 
 mod cluster;
 pub mod direct;
 pub mod fetched;
 mod missing;
 pub mod offset_range;
+mod outage;
 pub mod rate;
 pub mod rdd;
 pub mod receiver;

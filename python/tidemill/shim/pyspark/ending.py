@@ -59,6 +59,10 @@ def _hook(kind, error, trace):
         if "ZooKeeper" in str(error):
             print("help: bin/zookeeper-server-start.sh config/zookeeper.properties", file=sys.stderr)
         return
+    failure = getattr(error, "_spark_failure", None)
+    if failure is not None:
+        # What Spark says of such a job, and people search for; the exception itself follows.
+        print("error: %s, most recent failure:" % failure, file=sys.stderr)
     shown = traceback.TracebackException(kind, error, trace)
     _leave_out_package(shown, set())
     print("".join(shown.format()), end="", file=sys.stderr)

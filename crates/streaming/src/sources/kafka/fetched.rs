@@ -44,7 +44,7 @@ enum Place {
 pub struct FetchedCursor(At);
 
 enum At {
-    Block(TopicPartition, BlockRecords),
+    Block(TopicPartition, Box<BlockRecords>),
     /// The records and the number of those that were shown.
     Kept(Arc<[Record]>, usize),
 }
@@ -54,7 +54,7 @@ impl Fetched {
     #[must_use]
     pub fn cursor(&self) -> FetchedCursor {
         FetchedCursor(match &self.0 {
-            Place::Block(block) => At::Block(block.topic_partition.clone(), block.records()),
+            Place::Block(block) => At::Block(block.topic_partition.clone(), Box::new(block.records())),
             Place::Kept(records) => At::Kept(records.clone(), 0),
         })
     }

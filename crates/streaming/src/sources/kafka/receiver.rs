@@ -26,6 +26,7 @@ use crate::scheduler::stages::Dependency;
 use crate::scheduler::{SparkContext, TaskContext};
 use crate::sources::kafka::fetched::FetchedBlocks;
 use crate::sources::kafka::missing::note_missing;
+use crate::sources::kafka::outage::note_outages;
 use crate::sources::kafka::{Joined, OffsetRange, Record, note_joined};
 use crate::sources::{Input, InputSource, ReceiverState, SourceEvents};
 use crate::time::Time;
@@ -159,7 +160,9 @@ impl InputSource<Record> for ReceiverSource {
         let committing = io.spawn(committer.run());
         let (reading, location) = (consumer.clone(), self.location.clone());
         let (topics, user) = (self.topics.clone(), spark.notes().clone());
-        let noting = io.spawn(async move { note_missing(&reading, &topics, &location, &user).await });
+        let noting = io.spawn(async move {
+            tokio::join!(note_missing(&reading, &topics, &location, &user), note_outages(&reading, &location, &user));
+        });
         *self.running.lock() = Some(Running { io, consumer, receiving, committing, noting, state });
         Ok(())
     }
