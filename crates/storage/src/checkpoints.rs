@@ -1,7 +1,9 @@
 //! Kafka's small text files: `*-offset-checkpoint`, `leader-epoch-checkpoint`, `partition.metadata`, `.kafka_cleanshutdown`.
 //!
 //! Each is replaced as a whole (temporary file, sync, rename, sync of the directory), so a crash leaves the old text or the new. A file that
-//! does not parse is an error that names file and line: guessing an offset loses records.
+//! does not parse is an error that names file and line: guessing an offset loses records. So is one whose checksum ([`sum`]) is not that of its text.
+
+mod sum;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,6 +30,9 @@ pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
 /// There only after a shutdown that synced everything.
 pub const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
 
+/// Lines of a checkpoint that has at least one entry, beside version and count.
+const LINES_WITH_ENTRIES: usize = 3;
+
 /// Longest checkpoint file read: some 500,000 partitions.
 pub const CHECKPOINT_BYTES_MAX: u64 = 64 << 20;
 
@@ -36,8 +41,17 @@ pub const CHECKPOINT_BYTES_MAX: u64 = 64 << 20;
 /// # Errors
 /// The file cannot be read, or does not parse.
 pub fn read_offsets(disk: Disk, path: &Path) -> Result<BTreeMap<TopicPartition, i64>> {
+    Ok(read_offsets_vouched(disk, path)?.0)
+}
+
+/// As [`read_offsets`], and whether a checksum says that the file is as it was written.
+///
+/// # Errors
+/// As [`read_offsets`].
+pub fn read_offsets_vouched(disk: Disk, path: &Path) -> Result<(BTreeMap<TopicPartition, i64>, bool)> {
     let mut offsets = BTreeMap::new();
-    for (line, fields) in read_lines(disk, path, 3)? {
+    let (lines, vouched) = read_lines(disk, path, 3)?;
+    for (line, fields) in lines {
         let malformed = || malformed(path, line, &fields.join(" "));
         let [topic, partition, offset] = fields.as_slice() else { return Err(malformed()) };
         let partition: i32 = partition.parse().ok().filter(|partition| *partition >= 0).ok_or_else(malformed)?;
@@ -50,7 +64,7 @@ pub fn read_offsets(disk: Disk, path: &Path) -> Result<BTreeMap<TopicPartition, 
             });
         }
     }
-    Ok(offsets)
+    Ok((offsets, vouched))
 }
 
 /// Replaces an offset checkpoint.
@@ -62,6 +76,7 @@ pub fn write_offsets(disk: Disk, path: &Path, offsets: &BTreeMap<TopicPartition,
     for (partition, offset) in offsets {
         let _ = writeln!(text, "{} {} {offset}", partition.topic, partition.partition);
     }
+    sum::add(&mut text, LINES_WITH_ENTRIES);
     disk.write_atomic(path, text.as_bytes()).map_err(|error| StorageError::io("write", path, error))
 }
 
@@ -70,8 +85,17 @@ pub fn write_offsets(disk: Disk, path: &Path, offsets: &BTreeMap<TopicPartition,
 /// # Errors
 /// The file cannot be read, or does not parse.
 pub fn read_epochs(disk: Disk, path: &Path) -> Result<Vec<(i32, i64)>> {
+    Ok(read_epochs_vouched(disk, path)?.0)
+}
+
+/// As [`read_epochs`], and whether a checksum says that the file is as it was written.
+///
+/// # Errors
+/// As [`read_epochs`].
+pub fn read_epochs_vouched(disk: Disk, path: &Path) -> Result<(Vec<(i32, i64)>, bool)> {
+    let (lines, vouched) = read_lines(disk, path, 2)?;
     let mut epochs: Vec<(i32, i64)> = Vec::new();
-    for (line, fields) in read_lines(disk, path, 2)? {
+    for (line, fields) in lines {
         let malformed = || malformed(path, line, &fields.join(" "));
         let [epoch, start] = fields.as_slice() else { return Err(malformed()) };
         let epoch: i32 = epoch.parse().ok().filter(|epoch| *epoch >= 0).ok_or_else(malformed)?;
@@ -85,17 +109,20 @@ pub fn read_epochs(disk: Disk, path: &Path) -> Result<Vec<(i32, i64)>> {
         }
         epochs.push((epoch, start));
     }
-    Ok(epochs)
+    Ok((epochs, vouched))
 }
 
-/// Replaces a leader epoch checkpoint.
+/// Replaces a leader epoch checkpoint, with a checksum where the epochs are vouched for.
 ///
 /// # Errors
 /// What the file system says; the old text is still there.
-pub fn write_epochs(disk: Disk, path: &Path, epochs: &[(i32, i64)]) -> Result<()> {
+pub fn write_epochs(disk: Disk, path: &Path, epochs: &[(i32, i64)], vouched: bool) -> Result<()> {
     let mut text = format!("0\n{}\n", epochs.len());
     for (epoch, start) in epochs {
         let _ = writeln!(text, "{epoch} {start}");
+    }
+    if vouched {
+        sum::add(&mut text, LINES_WITH_ENTRIES);
     }
     disk.write_atomic(path, text.as_bytes()).map_err(|error| StorageError::io("write", path, error))
 }
@@ -112,6 +139,13 @@ pub fn read_topic_id(disk: Disk, path: &Path) -> Result<Option<Uuid>> {
         return Err(wrong(1, "expected `version: 0`"));
     }
     let id = lines.next().and_then(|line| line.strip_prefix("topic_id: ")).and_then(Uuid::parse);
+    // Apache brokers do not read so far.
+    let stored = lines.next().and_then(|line| line.strip_prefix("crc32c: "));
+    if let Some(stored) = stored
+        && stored != metadata_sum(&text)
+    {
+        return Err(wrong(3, &format!("its checksum is {stored}, its text gives {}", metadata_sum(&text))));
+    }
     match id {
         Some(id) if id != Uuid::ZERO => Ok(Some(id)),
         _ => Err(wrong(2, "expected `topic_id: ` and an id of 22 characters")),
@@ -123,13 +157,24 @@ pub fn read_topic_id(disk: Disk, path: &Path) -> Result<Option<Uuid>> {
 /// # Errors
 /// What the file system says.
 pub fn write_topic_id(disk: Disk, path: &Path, id: Uuid) -> Result<()> {
-    disk.write_atomic(path, format!("version: 0\ntopic_id: {id}").as_bytes())
-        .map_err(|error| StorageError::io("write", path, error))
+    let text = format!("version: 0\ntopic_id: {id}");
+    let text = format!("{text}\ncrc32c: {}\n", metadata_sum(&text));
+    disk.write_atomic(path, text.as_bytes()).map_err(|error| StorageError::io("write", path, error))
 }
 
-/// The lines after version and count, each with its number and its `columns` fields; none where the file is absent.
-fn read_lines(disk: Disk, path: &Path, columns: usize) -> Result<Vec<(usize, Vec<String>)>> {
-    let Some(text) = read_text(disk, path)? else { return Ok(Vec::new()) };
+/// Checksum of the first two lines of `partition.metadata`.
+fn metadata_sum(text: &str) -> String {
+    let mut covered: Vec<&str> = text.lines().take(2).collect();
+    covered.push("");
+    format!("{:08x}", crc_fast::crc32_iscsi(covered.join("\n").as_bytes()))
+}
+
+/// A line's number and its fields.
+type Line = (usize, Vec<String>);
+
+/// The lines after version and count, each with its `columns` fields, and whether the text carries its checksum; none where the file is absent.
+fn read_lines(disk: Disk, path: &Path, columns: usize) -> Result<(Vec<Line>, bool)> {
+    let Some(text) = read_text(disk, path)? else { return Ok((Vec::new(), false)) };
     let wrong = |line, why: String| StorageError::Checkpoint { path: path.to_owned(), line, why };
     let mut lines = text.lines();
     let version = lines.next().unwrap_or("");
@@ -151,7 +196,8 @@ fn read_lines(disk: Disk, path: &Path, columns: usize) -> Result<Vec<(usize, Vec
     if found.len() != count {
         return Err(wrong(2, format!("{count} lines were promised, {} are there", found.len())));
     }
-    Ok(found)
+    let vouched = sum::check(&text).map_err(|why| sum::damaged(path, &text, why))?;
+    Ok((found, vouched))
 }
 
 fn read_text(disk: Disk, path: &Path) -> Result<Option<String>> {
@@ -195,7 +241,9 @@ mod tests {
         let path = directory.path().join(RECOVERY_POINT_FILE);
         let offsets = BTreeMap::from([(TopicPartition::new("b", 1), 7), (TopicPartition::new("a.b_c-d", 0), 0)]);
         write_offsets(Disk::real(), &path, &offsets).unwrap();
-        assert_eq!(Disk::real().read(&path, 100).unwrap(), b"0\n2\na.b_c-d 0 0\nb 1 7\n");
+        let text = String::from_utf8(Disk::real().read(&path, 100).unwrap()).unwrap();
+        assert_eq!(text.trim_end(), "0\n2\na.b_c-d 0 0\nb 1 7");
+        assert_eq!(text.lines().count(), 4);
         assert_eq!(read_offsets(Disk::real(), &path).unwrap(), offsets);
     }
 

@@ -9,6 +9,8 @@ use protocol::records::batch::{self, HEADER_LEN, LOG_OVERHEAD, MAGIC_AT, MAGIC_V
 use protocol::records::{BatchHeader, NO_TIMESTAMP};
 use runtime::File;
 
+use crate::reach::Reach;
+
 /// Smallest message v0: offset, size, CRC, magic, attributes, and the lengths of key and value.
 const MESSAGE_V0_BYTES_MIN: usize = 26;
 /// Bytes read at a time by a walk that looks at headers only.
@@ -132,6 +134,7 @@ pub enum ScanError {
 #[derive(Debug)]
 pub struct EntryScanner {
     file: File,
+    reach: Reach,
     position: u64,
     end: u64,
     window: Vec<u8>,
@@ -144,7 +147,21 @@ impl EntryScanner {
     #[must_use]
     pub fn new(file: File, position: u64, end: u64, window_bytes: usize) -> EntryScanner {
         let window_bytes = window_bytes.max(HEADER_LEN);
-        EntryScanner { file, position, end, window: Vec::new(), window_start: position, window_bytes }
+        EntryScanner {
+            file,
+            reach: Reach::Disk,
+            position,
+            end,
+            window: Vec::new(),
+            window_start: position,
+            window_bytes,
+        }
+    }
+
+    /// The same walk, within a reach.
+    #[must_use]
+    pub fn within(self, reach: Reach) -> EntryScanner {
+        EntryScanner { reach, ..self }
     }
 
     /// Where the next entry begins.
@@ -166,6 +183,18 @@ impl EntryScanner {
         let entry = Entry::parse(head, position, available).map_err(|why| ScanError::Damaged { position, why })?;
         self.position = entry.end();
         Ok(Some(entry))
+    }
+
+    /// The entry that the next call of [`EntryScanner::next_entry`] gives.
+    ///
+    /// # Errors
+    /// As that one.
+    pub fn peek_entry(&mut self) -> Result<Option<Entry>, ScanError> {
+        let peeked = self.next_entry();
+        if let Ok(Some(entry)) = &peeked {
+            self.position = entry.position;
+        }
+        peeked
     }
 
     /// The next entry, its CRC checked.
@@ -241,9 +270,10 @@ impl EntryScanner {
             let left = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
             let fill = self.window_bytes.max(wanted).min(left.max(wanted));
             self.window.resize(fill, 0);
-            let read = self.file.read_at(&mut self.window, position).map_err(ScanError::Io)?;
-            self.window.truncate(read);
+            let read = self.reach.read_at(&self.file, &mut self.window, position);
+            self.window.truncate(*read.as_ref().unwrap_or(&0));
             self.window_start = position;
+            let read = read.map_err(ScanError::Io)?;
             if read < wanted {
                 let why = format!("the file ends {} bytes early", wanted - read);
                 return Err(ScanError::Damaged { position, why });

@@ -149,6 +149,11 @@ impl StorageError {
         StorageError::Io { action, path: path.to_owned(), source: Arc::new(source) }
     }
 
+    /// Whether a read by [`crate::reach::Reach::Memory`] met what only the disk has.
+    pub(crate) fn needs_disk(&self) -> bool {
+        matches!(self, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Whether the log directory itself is the trouble: it has said so, once for all requests that meet it.
     #[must_use]
     pub fn is_of_directory(&self) -> bool {
@@ -284,7 +289,7 @@ pub enum ReadError {
         /// Offset the next record gets.
         log_end: Offset,
     },
-    /// The disk (56).
+    /// The disk (56), or the batch at the offset is damaged (2).
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -295,6 +300,7 @@ impl ReadError {
     pub fn code(&self) -> i16 {
         match self {
             ReadError::OffsetOutOfRange { .. } => 1,
+            ReadError::Storage(StorageError::Damaged { .. }) => 2,
             ReadError::Storage(storage) => storage.code(),
         }
     }

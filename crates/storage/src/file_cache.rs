@@ -14,6 +14,7 @@ use runtime::File;
 use runtime::disk::Open;
 
 use crate::log_dir::PartitionDir;
+use crate::reach::Reach;
 
 /// The open files of all logs.
 #[derive(Debug)]
@@ -100,6 +101,23 @@ impl CachedFile {
     /// What the file system says.
     pub fn open(&self) -> io::Result<File> {
         self.open_how(Open::Write)
+    }
+
+    /// The open file; by [`Reach::Memory`] only where it is open already.
+    ///
+    /// # Errors
+    /// As [`CachedFile::open`]; `WouldBlock`.
+    pub fn open_within(&self, reach: Reach) -> io::Result<File> {
+        if reach == Reach::Disk {
+            return self.open();
+        }
+        let state = self.state.lock();
+        if let Some(file) = &state.pinned {
+            return Ok(file.clone());
+        }
+        let Some(handle) = state.cached.upgrade() else { return Err(io::ErrorKind::WouldBlock.into()) };
+        handle.used.store(true, Ordering::Relaxed);
+        Ok(handle.file.clone())
     }
 
     /// The open file, made empty where it is absent.

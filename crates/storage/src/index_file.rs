@@ -2,7 +2,8 @@
 //! [`crate::time_index`] say.
 //!
 //! An index is a hint. Readers verify what they find where it points, so a damaged one costs a longer walk and never a wrong record. New
-//! entries gather in memory and reach the file in blocks; a closed or idle segment holds none in memory.
+//! entries gather in memory and reach the file in blocks; a closed or idle segment holds none in memory. The block of the file that answered last is kept, so that a
+//! reader that goes through a log in order costs the index one read in 512 entries.
 
 use std::fmt::Debug;
 use std::io;
@@ -12,9 +13,12 @@ use parking_lot::Mutex;
 
 use crate::file_cache::{CachedFile, FileCache};
 use crate::log_dir::PartitionDir;
+use crate::reach::Reach;
 
 /// Entries held in memory before they are written.
 const TAIL_ENTRIES_MAX: usize = 512;
+/// Entries of the file that are read and kept at a time.
+const BLOCK_ENTRIES: usize = 512;
 /// Longest entry of any index.
 const ENTRY_BYTES_MAX: usize = 12;
 
@@ -46,6 +50,17 @@ struct Inner<E> {
     in_file: usize,
     tail: Vec<E>,
     last: Option<E>,
+    /// The block that answered last.
+    block: Option<Arc<Block>>,
+    /// How often entries were taken away: a block read before is not kept after.
+    cuts: u64,
+}
+
+/// Entries of the file as they stand in it, from the `first`.
+#[derive(Debug)]
+struct Block {
+    first: usize,
+    bytes: Vec<u8>,
 }
 
 impl<E: IndexEntry> IndexFile<E> {
@@ -104,7 +119,11 @@ impl<E: IndexEntry> IndexFile<E> {
         in_file: usize,
     ) -> IndexFile<E> {
         let file = CachedFile::new(dir.clone(), name, cache.clone());
-        IndexFile { file, base_offset, inner: Mutex::new(Inner { in_file, tail: Vec::new(), last: None }) }
+        IndexFile {
+            file,
+            base_offset,
+            inner: Mutex::new(Inner { in_file, tail: Vec::new(), last: None, block: None, cuts: 0 }),
+        }
     }
 
     /// First offset of the segment.
@@ -153,37 +172,93 @@ impl<E: IndexEntry> IndexFile<E> {
     /// The last entry of those for which `holds`, which must be a prefix.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn find(&self, holds: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
-        let in_file = {
+    /// What the file system says; `WouldBlock` by [`Reach::Memory`].
+    pub fn find(&self, reach: Reach, holds: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+        let (in_file, held, cuts) = {
             let inner = self.inner.lock();
             if inner.tail.first().is_some_and(&holds) {
                 let after = inner.tail.partition_point(&holds);
                 return Ok(Some(inner.tail[after - 1]));
             }
-            inner.in_file
+            (inner.in_file, inner.block.clone(), inner.cuts)
         };
-        let (mut low, mut high) = (0, in_file);
-        let mut found = None;
+        if in_file == 0 {
+            return Ok(None);
+        }
+        if let Some(held) = &held
+            && let Some(found) = self.answer_of(held, in_file, &holds)
+        {
+            return Ok(Some(found));
+        }
+        let file = self.file.open_within(reach)?;
+        // The first block whose first entry does not hold; a reader that goes on in order finds it at once.
+        let (mut low, mut high) = (0, in_file.div_ceil(BLOCK_ENTRIES));
+        let next = held.map_or(0, |held| held.first / BLOCK_ENTRIES + 1);
+        let mut likely = [next, next + 1].into_iter();
         while low < high {
-            let middle = low + (high - low) / 2;
-            let entry = match self.read(middle) {
-                Ok(entry) => entry,
-                // Cut by a truncation meanwhile: what is left is below.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    high = middle;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if holds(&entry) {
-                found = Some(entry);
+            let middle = likely.next().filter(|next| (low..high).contains(next)).unwrap_or(low + (high - low) / 2);
+            let mut bytes = [0; ENTRY_BYTES_MAX];
+            let entry = &mut bytes[..E::BYTES];
+            let read = reach.read_at(&file, entry, (middle * BLOCK_ENTRIES * E::BYTES) as u64)?;
+            // Cut by a truncation meanwhile: what is left is below.
+            if read == E::BYTES && holds(&E::decode(entry, self.base_offset)) {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        Ok(found)
+        let Some(number) = low.checked_sub(1) else { return Ok(None) };
+        let first = number * BLOCK_ENTRIES;
+        let mut bytes = vec![0; BLOCK_ENTRIES.min(in_file - first) * E::BYTES];
+        let read = reach.read_at(&file, &mut bytes, (first * E::BYTES) as u64)?;
+        bytes.truncate(read - read % E::BYTES);
+        let block = Arc::new(Block { first, bytes });
+        {
+            let mut inner = self.inner.lock();
+            if inner.cuts == cuts {
+                inner.block = Some(block.clone());
+            }
+        }
+        Ok(self.last_that_holds(&block, &holds))
+    }
+
+    /// What a block says, where the answer lies in it for sure.
+    fn answer_of(&self, block: &Block, in_file: usize, holds: impl Fn(&E) -> bool) -> Option<E> {
+        let entries = block.bytes.len() / E::BYTES;
+        let found = self.last_that_holds(block, &holds)?;
+        let is_last = entries > 0 && holds(&self.entry_of(block, entries - 1));
+        (!is_last || block.first + entries >= in_file).then_some(found)
+    }
+
+    fn last_that_holds(&self, block: &Block, holds: impl Fn(&E) -> bool) -> Option<E> {
+        let (mut low, mut high) = (0, block.bytes.len() / E::BYTES);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if holds(&self.entry_of(block, middle)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low.checked_sub(1).map(|at| self.entry_of(block, at))
+    }
+
+    fn entry_of(&self, block: &Block, at: usize) -> E {
+        E::decode(&block.bytes[at * E::BYTES..(at + 1) * E::BYTES], self.base_offset)
+    }
+
+    /// Replaces all entries.
+    ///
+    /// # Errors
+    /// What the file system says; fewer entries may be left then.
+    pub(crate) fn replace(&self, entries: &[E]) -> io::Result<()> {
+        self.truncate_to(i64::MIN)?;
+        let mut inner = self.inner.lock();
+        inner.last = entries.last().copied();
+        inner.tail = entries.to_vec();
+        self.write_tail(&mut inner)?;
+        inner.tail = Vec::new();
+        Ok(())
     }
 
     /// Removes the entries of `offset` and above.
@@ -192,9 +267,14 @@ impl<E: IndexEntry> IndexFile<E> {
     /// What the file system says.
     pub fn truncate_to(&self, offset: i64) -> io::Result<()> {
         let mut inner = self.inner.lock();
+        inner.cuts += 1;
+        inner.block = None;
         self.write_tail(&mut inner)?;
         let mut keep = inner.in_file;
         let mut last = inner.last;
+        if offset == i64::MIN {
+            keep = 0;
+        }
         while keep > 0 {
             let entry = self.read(keep - 1)?;
             last = Some(entry);
@@ -217,6 +297,7 @@ impl<E: IndexEntry> IndexFile<E> {
         let mut inner = self.inner.lock();
         self.write_tail(&mut inner)?;
         inner.tail = Vec::new();
+        inner.block = None;
         Ok(())
     }
 

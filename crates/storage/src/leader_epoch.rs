@@ -15,7 +15,24 @@ use crate::log_dir::{self, PartitionDir};
 #[derive(Debug)]
 pub struct LeaderEpochCache {
     dir: Arc<PartitionDir>,
+    known: KnownEpochs,
+}
+
+/// What is known of the epochs of a log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnownEpochs {
+    /// Epoch and start offset.
     entries: Vec<(i32, i64)>,
+    /// Whether this program wrote them all: those that another one left are believed only where batches bear them out.
+    pub(crate) vouched: bool,
+}
+
+impl KnownEpochs {
+    /// The epoch that `offset` was written in.
+    pub(crate) fn at(&self, offset: i64) -> Option<i32> {
+        let after = self.entries.partition_point(|entry| entry.1 <= offset);
+        after.checked_sub(1).map(|at| self.entries[at].0)
+    }
 }
 
 impl LeaderEpochCache {
@@ -24,33 +41,49 @@ impl LeaderEpochCache {
     /// # Errors
     /// The file cannot be read, or does not parse.
     pub fn load(dir: &Arc<PartitionDir>) -> Result<LeaderEpochCache> {
-        let entries = checkpoints::read_epochs(dir.disk(), &dir.file(LEADER_EPOCH_FILE))?;
-        Ok(LeaderEpochCache { dir: dir.clone(), entries })
+        let (entries, vouched) = checkpoints::read_epochs_vouched(dir.disk(), &dir.file(LEADER_EPOCH_FILE))?;
+        let vouched = vouched || entries.is_empty();
+        Ok(LeaderEpochCache { dir: dir.clone(), known: KnownEpochs { entries, vouched } })
+    }
+
+    /// Writes the file anew.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn rebuild(dir: &Arc<PartitionDir>, entries: &[(i32, i64)]) -> Result<LeaderEpochCache> {
+        let mut cache =
+            LeaderEpochCache { dir: dir.clone(), known: KnownEpochs { entries: Vec::new(), vouched: true } };
+        cache.replace(entries.to_vec())?;
+        Ok(cache)
     }
 
     /// The entries, as epoch and start offset.
     #[must_use]
     pub fn entries(&self) -> &[(i32, i64)] {
-        &self.entries
+        &self.known.entries
+    }
+
+    /// What is known, to go by without holding the cache.
+    pub(crate) fn known(&self) -> KnownEpochs {
+        self.known.clone()
     }
 
     /// The latest epoch.
     #[must_use]
     pub fn latest(&self) -> Option<LeaderEpoch> {
-        self.entries.last().map(|entry| LeaderEpoch(entry.0))
+        self.known.entries.last().map(|entry| LeaderEpoch(entry.0))
     }
 
     /// The epoch that `offset` was written in.
     #[must_use]
     pub fn epoch_of(&self, offset: i64) -> Option<LeaderEpoch> {
-        let after = self.entries.partition_point(|entry| entry.1 <= offset);
-        after.checked_sub(1).map(|at| LeaderEpoch(self.entries[at].0))
+        self.known.at(offset).map(LeaderEpoch)
     }
 
     /// Whether [`LeaderEpochCache::assign`] would change anything.
     #[must_use]
     pub fn is_new(&self, epoch: i32, start: i64) -> bool {
-        epoch >= 0 && start >= 0 && self.entries.last().is_none_or(|last| epoch != last.0 || start < last.1)
+        epoch >= 0 && start >= 0 && self.known.entries.last().is_none_or(|last| epoch != last.0 || start < last.1)
     }
 
     /// Notes that `epoch` begins at `start`. Entries that contradict it (a later epoch, or a start not before it) go.
@@ -61,7 +94,7 @@ impl LeaderEpochCache {
         if !self.is_new(epoch, start) {
             return Ok(());
         }
-        let mut entries = self.entries.clone();
+        let mut entries = self.known.entries.clone();
         entries.retain(|entry| entry.0 < epoch && entry.1 < start);
         entries.push((epoch, start));
         self.replace(entries)
@@ -77,9 +110,9 @@ impl LeaderEpochCache {
         if self.latest() == Some(requested) {
             return Some((requested, log_end));
         }
-        let higher = self.entries.partition_point(|entry| entry.0 <= requested.0);
-        let next = self.entries.get(higher)?;
-        let epoch = higher.checked_sub(1).map_or(requested, |at| LeaderEpoch(self.entries[at].0));
+        let higher = self.known.entries.partition_point(|entry| entry.0 <= requested.0);
+        let next = self.known.entries.get(higher)?;
+        let epoch = higher.checked_sub(1).map_or(requested, |at| LeaderEpoch(self.known.entries[at].0));
         Some((epoch, Offset(next.1)))
     }
 
@@ -88,10 +121,10 @@ impl LeaderEpochCache {
     /// # Errors
     /// The file cannot be written; memory is as it was.
     pub fn truncate_from_end(&mut self, end: i64) -> Result<()> {
-        if self.entries.last().is_none_or(|last| last.1 < end) {
+        if self.known.entries.last().is_none_or(|last| last.1 < end) {
             return Ok(());
         }
-        let entries = self.entries.iter().copied().filter(|entry| entry.1 < end).collect();
+        let entries = self.known.entries.iter().copied().filter(|entry| entry.1 < end).collect();
         self.replace(entries)
     }
 
@@ -100,11 +133,11 @@ impl LeaderEpochCache {
     /// # Errors
     /// The file cannot be written; memory is as it was.
     pub fn truncate_from_start(&mut self, start: i64) -> Result<()> {
-        let covered = self.entries.partition_point(|entry| entry.1 <= start);
-        if covered == 0 || (covered == 1 && self.entries[0].1 == start) {
+        let covered = self.known.entries.partition_point(|entry| entry.1 <= start);
+        if covered == 0 || (covered == 1 && self.known.entries[0].1 == start) {
             return Ok(());
         }
-        let mut entries = self.entries[covered - 1..].to_vec();
+        let mut entries = self.known.entries[covered - 1..].to_vec();
         entries[0].1 = start;
         self.replace(entries)
     }
@@ -114,14 +147,14 @@ impl LeaderEpochCache {
     /// # Errors
     /// The file cannot be written; memory is as it was.
     pub fn clear(&mut self) -> Result<()> {
-        if self.entries.is_empty() { Ok(()) } else { self.replace(Vec::new()) }
+        if self.known.entries.is_empty() { Ok(()) } else { self.replace(Vec::new()) }
     }
 
     fn replace(&mut self, entries: Vec<(i32, i64)>) -> Result<()> {
         let path = self.path();
-        checkpoints::write_epochs(self.dir.disk(), &path, &entries)
+        checkpoints::write_epochs(self.dir.disk(), &path, &entries, self.known.vouched)
             .map_err(|error| log_dir::judge(self.dir.log_dir(), &path, error))?;
-        self.entries = entries;
+        self.known.entries = entries;
         Ok(())
     }
 
@@ -139,7 +172,7 @@ mod tests {
 
     fn cache(directory: &tempfile::TempDir, entries: &[(i32, i64)]) -> LeaderEpochCache {
         let path = directory.path().join(LEADER_EPOCH_FILE);
-        checkpoints::write_epochs(Disk::real(), &path, entries).unwrap();
+        checkpoints::write_epochs(Disk::real(), &path, entries, true).unwrap();
         let log_dir = Arc::new(LogDir::new(directory.path().to_owned(), Disk::real()));
         LeaderEpochCache::load(&Arc::new(PartitionDir::new(log_dir, directory.path().to_owned()))).unwrap()
     }

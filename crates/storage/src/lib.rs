@@ -7,7 +7,7 @@
 //! - [`log_dir`], [`file_cache`]: a log directory and its health; open files within a bound
 //! - [`index_file`], [`offset_index`], [`time_index`], [`segment`]: one segment
 //! - [`producer_state`], [`leader_epoch`]: what the log remembers besides records
-//! - [`log`], [`append`], [`read`], [`truncate`], [`retention`]: one partition
+//! - [`log`], [`append`], [`read`], [`timestamps`], [`truncate`], [`retention`]: one partition; [`reach`]: what a read may wait for
 //! - [`preallocation`], [`flusher`]: space reserved ahead; one sync for many
 //! - [`checkpoints`], [`meta_properties`]: the small text files
 //! - [`recovery`]: from files to a log, after a clean shutdown or a crash; [`progress`]: how far that is
@@ -21,6 +21,7 @@
 //! - Bytes on disk may be anything: no length or count is believed further than the file reaches.
 
 pub mod append;
+mod bookmarks;
 pub mod checkpoints;
 pub mod cleaner;
 pub mod config;
@@ -40,11 +41,13 @@ pub mod offset_index;
 pub mod preallocation;
 pub mod producer_state;
 pub mod progress;
+pub mod reach;
 pub mod read;
 pub mod recovery;
 pub mod retention;
 pub mod segment;
 pub mod time_index;
+pub mod timestamps;
 pub mod truncate;
 
 #[cfg(test)]
@@ -59,4 +62,6 @@ pub use log::Log;
 pub use log_manager::{LogDirDescription, LogDirState, LogDirStatus, LogManager, RecoveryReport};
 pub use progress::{Recovered, RecoveryProgress};
 pub use protocol::records::TimestampType;
-pub use read::{FileSlice, ReadInfo, ReadLimit, TimestampOffset};
+pub use reach::Reach;
+pub use read::{FileSlice, ReadInfo, ReadLimit};
+pub use timestamps::TimestampOffset;

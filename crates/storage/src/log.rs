@@ -15,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use protocol::types::{LeaderEpoch, Offset, TopicPartition, Uuid};
 use runtime::Clock;
 
+use crate::bookmarks::Bookmarks;
 use crate::checkpoints::{self, PARTITION_METADATA_FILE};
 use crate::config::LogConfig;
 use crate::error::{Result, StorageError};
@@ -50,6 +51,7 @@ pub struct Log {
     pub(crate) names_changed: AtomicBool,
     /// How often the end was cut: what was read before may not be put back after.
     pub(crate) cuts: AtomicU64,
+    pub(crate) bookmarks: Mutex<Bookmarks>,
     pub(crate) unflushed_since_ms: AtomicI64,
     pub(crate) last_append_ms: AtomicI64,
     idle_work_done: AtomicBool,
@@ -118,6 +120,7 @@ impl Log {
             durable: AtomicI64::new(loaded.durable),
             names_changed: AtomicBool::new(true),
             cuts: AtomicU64::new(0),
+            bookmarks: Mutex::new(Bookmarks::default()),
             unflushed_since_ms: AtomicI64::new(clock.now_ms()),
             last_append_ms: AtomicI64::new(clock.now_ms()),
             idle_work_done: AtomicBool::new(false),

@@ -204,13 +204,15 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 pub struct PartitionDir {
     log_dir: Arc<LogDir>,
     path: RwLock<PathBuf>,
+    /// An index of a segment was found not to fit: there is something to mend.
+    pub(crate) has_wrong_index: AtomicBool,
 }
 
 impl PartitionDir {
     /// Names the directory of a partition.
     #[must_use]
     pub fn new(log_dir: Arc<LogDir>, path: PathBuf) -> PartitionDir {
-        PartitionDir { log_dir, path: RwLock::new(path) }
+        PartitionDir { log_dir, path: RwLock::new(path), has_wrong_index: AtomicBool::new(false) }
     }
 
     /// The log directory it is in.

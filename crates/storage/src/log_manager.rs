@@ -174,7 +174,14 @@ impl LogManager {
         self.disk.sync_dir(log_dir.path()).map_err(|error| log_dir.fail("sync", log_dir.path(), error))?;
         let dir = Arc::new(PartitionDir::new(log_dir.clone(), path));
         let now_ms = self.clock.now_ms();
-        let options = LoadOptions { clean: true, recovery_point: 0, log_start: 0, was_cleaned: false, now_ms };
+        let options = LoadOptions {
+            clean: true,
+            recovery_point: 0,
+            recovery_point_is_exact: false,
+            log_start: 0,
+            was_cleaned: false,
+            now_ms,
+        };
         let (loaded, _) = recovery::load(partition, &dir, &self.cache, &config, options, &Default::default())?;
         let log = Log::assemble(partition.clone(), dir, self.cache.clone(), self.clock, config, loaded);
         self.adopt(&log);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::file_cache::FileCache;
 use crate::index_file::{IndexEntry, IndexFile};
 use crate::log_dir::PartitionDir;
+use crate::reach::Reach;
 
 /// Bytes of one entry.
 pub const ENTRY_BYTES: usize = 8;
@@ -68,20 +69,20 @@ impl OffsetIndex {
         self.push(OffsetEntry { offset, position }, |last| last.offset < offset)
     }
 
-    /// Position from which to look for `offset`: that of the last entry whose offset is not above it, or 0.
+    /// The last entry whose offset is not above `offset`: where to begin to look for it.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn lookup(&self, offset: i64) -> io::Result<u32> {
-        self.find(|entry| entry.offset <= offset).map(|entry| entry.map_or(0, |entry| entry.position))
+    /// What the file system says; `WouldBlock` by [`Reach::Memory`].
+    pub fn lookup(&self, reach: Reach, offset: i64) -> io::Result<Option<OffsetEntry>> {
+        self.find(reach, |entry| entry.offset <= offset)
     }
 
-    /// Position of the last entry that is not beyond `position`, or 0.
+    /// The last entry that is not beyond `position`.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn lookup_position(&self, position: u64) -> io::Result<u32> {
-        self.find(|entry| u64::from(entry.position) <= position).map(|entry| entry.map_or(0, |entry| entry.position))
+    /// What the file system says; `WouldBlock` by [`Reach::Memory`].
+    pub fn lookup_position(&self, reach: Reach, position: u64) -> io::Result<Option<OffsetEntry>> {
+        self.find(reach, |entry| u64::from(entry.position) <= position)
     }
 }
 

@@ -1,17 +1,16 @@
 //! Reads: from an offset to a range of a file, without copying a record and without the append lock.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::records::{MAX_DECOMPRESSED_BYTES, RecordBatch};
-use protocol::types::{LeaderEpoch, Offset};
+use protocol::types::Offset;
 use runtime::File;
 
-use crate::entry::{Entry, EntryScanner, LOOKUP_WINDOW_BYTES};
 use crate::error::{ReadError, Result, StorageError};
-use crate::legacy;
 use crate::log::Log;
-use crate::segment::{End, Segment};
+use crate::reach::Reach;
+use crate::segment::{Boundary, Damage, End, Located, Segment};
 
 /// Up to where a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,25 +60,51 @@ pub struct ReadInfo {
     pub log_end_offset: Offset,
 }
 
-/// A record found by its timestamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimestampOffset {
-    /// The record's timestamp in ms.
-    pub timestamp: i64,
-    /// Its offset.
-    pub offset: Offset,
-    /// Epoch of the leader that wrote it, where known.
-    pub leader_epoch: Option<LeaderEpoch>,
+/// What one segment gives.
+struct Found {
+    first_batch_offset: i64,
+    slice: Option<FileSlice>,
 }
 
 impl Log {
     /// Finds the batches from the one that holds `offset` on: whole ones, of one segment, at most `max_bytes` in all. With `min_one` the first
-    /// batch comes even where it is longer than that.
+    /// batch comes even where it is longer than that. Blocks on the disk. What a start found is checked before it is given out for the first time: a read ends before a
+    /// damaged batch, and fails at one.
     ///
     /// # Errors
     /// [`ReadError::OffsetOutOfRange`] outside the log, [`ReadError::Storage`].
     pub fn read(
         &self,
+        offset: Offset,
+        max_bytes: usize,
+        limit: ReadLimit,
+        min_one: bool,
+    ) -> Result<ReadInfo, ReadError> {
+        self.read_within(Reach::Disk, offset, max_bytes, limit, min_one)
+    }
+
+    /// As [`Log::read`], without waiting for the disk. `None` where that must be waited for, or bytes must be checked first: [`Log::read`] does both, where a call may
+    /// block.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn read_in_memory(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        limit: ReadLimit,
+        min_one: bool,
+    ) -> Result<Option<ReadInfo>, ReadError> {
+        match self.read_within(Reach::Memory, offset, max_bytes, limit, min_one) {
+            Ok(info) => Ok(Some(info)),
+            Err(ReadError::Storage(error)) if error.needs_disk() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_within(
+        &self,
+        reach: Reach,
         offset: Offset,
         max_bytes: usize,
         limit: ReadLimit,
@@ -110,10 +135,10 @@ impl Log {
             }
             let mut gone = false;
             for segment in self.segments_from(offset.0) {
-                match read_segment(&segment, offset.0, max_bytes, visible, min_one) {
-                    Ok(Some((first_batch_offset, slice))) => {
-                        info.first_batch_offset = Offset(first_batch_offset);
-                        info.slice = slice;
+                match self.read_segment(reach, &segment, offset.0, max_bytes, visible, min_one) {
+                    Ok(Some(found)) => {
+                        info.first_batch_offset = Offset(found.first_batch_offset);
+                        info.slice = found.slice;
                         return Ok(info);
                     }
                     Ok(None) => {}
@@ -140,157 +165,116 @@ impl Log {
         }
     }
 
-    /// The first record whose timestamp is `timestamp` or later (ListOffsets v1 and later, `offsetsForTimes`). `None` where there is none.
-    /// Batches are unpacked to find it exactly.
-    ///
-    /// # Errors
-    /// [`StorageError`] where the log cannot be read.
-    pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>> {
-        self.check_open()?;
-        let log_start = self.log_start_offset().0;
-        for segment in self.segments_from(log_start) {
-            let end = segment.end();
-            if end.size == 0 || end.max_timestamp < timestamp {
-                continue;
-            }
-            let failed = |error| StorageError::io("read time index of", &segment.log_file().path(), error);
-            let from = segment.time_index().lookup(timestamp).map_err(failed)?;
-            let from = segment.offset_index().lookup(from.max(log_start)).map_err(failed)?;
-            let hit = scan_for_timestamp(&segment, u64::from(from), &end, timestamp, log_start);
-            let found = match hit {
-                // An index that points astray costs a walk from the start.
-                Err(StorageError::Damaged { .. }) if from > 0 => {
-                    scan_for_timestamp(&segment, 0, &end, timestamp, log_start)?
-                }
-                other => other?,
-            };
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// The first of the records with the largest timestamp (ListOffsets with timestamp -3).
-    ///
-    /// # Errors
-    /// [`StorageError`] where the log cannot be read.
-    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>> {
-        let largest = self.segments().iter().map(|segment| segment.end().max_timestamp).max().unwrap_or(-1);
-        if largest < 0 {
+    /// What may be read of a segment from `offset` on; `None` where it holds nothing from there on.
+    fn read_segment(
+        &self,
+        reach: Reach,
+        segment: &Arc<Segment>,
+        offset: i64,
+        max_bytes: usize,
+        visible: i64,
+        min_one: bool,
+    ) -> Result<Option<Found>> {
+        let cuts = self.cuts();
+        let end = segment.end();
+        if end.size == 0 {
             return Ok(None);
         }
-        self.offset_for_timestamp(largest)
-    }
-
-    /// What ListOffsets v0 gives: base offsets of segments last written at `timestamp` or before, newest first, at most `count`. -1 stands for
-    /// the log end as well, -2 for the log start alone (Kafka `legacyFetchOffsetsBefore`).
-    #[must_use]
-    pub fn segment_offsets_before(&self, timestamp: i64, count: usize) -> Vec<Offset> {
-        let segments = self.segments();
-        let log_start = self.log_start_offset().0;
-        // Each segment's first offset with the time it was last written, then the log end with the time of day.
-        let mut offsets: Vec<(i64, i64)> = segments
-            .iter()
-            .map(|segment| (segment.base_offset().max(log_start), segment.modified_ms().unwrap_or(i64::MAX)))
-            .collect();
-        if segments.last().is_some_and(|active| active.size() > 0) {
-            offsets.push((self.log_end_offset().0, self.clock.now_ms()));
-        }
-        let newest = match timestamp {
-            -1 => offsets.len(),
-            -2 => usize::from(!offsets.is_empty()),
-            _ => offsets.iter().rposition(|(_, time)| *time <= timestamp).map_or(0, |at| at + 1),
+        let located = match self.locate(reach, segment, offset, &end, cuts) {
+            Err(StorageError::Damaged { path, position, why }) if path == segment.log_file().path() => {
+                let damage = Damage { position, offset: None, why };
+                return Err(self.tell_damage(segment, offset, damage));
+            }
+            located => located?,
         };
-        offsets[..newest].iter().rev().take(count).map(|(offset, _)| Offset(*offset)).collect()
-    }
-}
-
-/// Base offset and range of what may be read from `offset` on; `None` where the segment holds nothing from there on.
-fn read_segment(
-    segment: &Segment,
-    offset: i64,
-    max_bytes: usize,
-    visible: i64,
-    min_one: bool,
-) -> Result<Option<(i64, Option<FileSlice>)>> {
-    let end = segment.end();
-    if end.size == 0 {
-        return Ok(None);
-    }
-    let Some(first) = segment.locate(offset, &end)? else { return Ok(None) };
-    let bound = if visible >= end.next_offset {
-        end.size
-    } else if visible <= segment.base_offset() {
-        0
-    } else {
-        segment.locate(visible, &end)?.map_or(end.size, |entry| entry.position)
-    };
-    if bound <= first.position {
-        return Ok(Some((first.base_offset, None)));
-    }
-    let limit = first.position.saturating_add(max_bytes as u64).min(bound);
-    let cut = if limit < first.end() {
-        if min_one { first.end() } else { first.position }
-    } else {
-        segment.boundary_before(first.position, limit, &end)?
-    };
-    let len = (cut - first.position) as usize;
-    if len == 0 {
-        return Ok(Some((first.base_offset, None)));
-    }
-    let slice = FileSlice { file: segment.read_file()?, pos: first.position, len };
-    Ok(Some((first.base_offset, Some(slice))))
-}
-
-fn scan_for_timestamp(
-    segment: &Segment,
-    from: u64,
-    end: &End,
-    timestamp: i64,
-    log_start: i64,
-) -> Result<Option<TimestampOffset>> {
-    let mut scanner = EntryScanner::new(segment.read_file()?, from, end.size, LOOKUP_WINDOW_BYTES);
-    while let Some(entry) = scanner.next_entry().map_err(|error| segment.scan_error(error))? {
-        if entry.max_timestamp < timestamp || entry.last_offset < log_start {
-            continue;
+        let Some(located) = located else { return Ok(None) };
+        let first = &located.entry;
+        let bound = if visible >= end.next_offset {
+            Boundary { position: end.size, next_offset: Some(end.next_offset) }
+        } else if visible <= segment.base_offset() {
+            Boundary { position: 0, next_offset: None }
+        } else {
+            match self.locate(reach, segment, visible, &end, cuts) {
+                Ok(Some(Located { entry, .. })) => {
+                    Boundary { position: entry.position, next_offset: Some(entry.base_offset) }
+                }
+                Ok(None) => Boundary { position: end.size, next_offset: None },
+                // What lies before the damage lies before what is not to be seen, too.
+                Err(StorageError::Damaged { position, .. }) => Boundary { position, next_offset: None },
+                Err(error) => return Err(error),
+            }
+        };
+        if bound.position <= first.position {
+            return Ok(Some(Found { first_batch_offset: first.base_offset, slice: None }));
         }
-        let bytes = scanner.entry_bytes(&entry, MAX_DECOMPRESSED_BYTES).map_err(|error| segment.scan_error(error))?;
-        if let Some(found) = find_in_entry(segment, &entry, Bytes::from(bytes), timestamp, log_start)? {
-            return Ok(Some(found));
+        let limit = first.position.saturating_add(max_bytes as u64).min(bound.position);
+        let mut cut = if limit < first.end() {
+            let whole = Boundary { position: first.end(), next_offset: Some(first.next_offset()) };
+            if min_one { whole } else { Boundary { position: first.position, next_offset: None } }
+        } else if limit == bound.position {
+            bound
+        } else {
+            segment.boundary_before(reach, first.position, limit, &end)?
+        };
+        if !segment.is_verified(first.position, cut.position) {
+            if reach == Reach::Memory {
+                let later = std::io::ErrorKind::WouldBlock.into();
+                return Err(StorageError::io("check", &segment.log_file().path(), later));
+            }
+            let epochs = self.epochs.read().known();
+            let verified = segment.verify(&located, cut.position, &end, &epochs)?;
+            if let Some(damage) = verified.damage {
+                let error = self.tell_damage(segment, offset, damage);
+                if verified.to <= first.position {
+                    return Err(error);
+                }
+            }
+            cut = Boundary { position: verified.to, next_offset: verified.next_offset };
+        } else if !segment.is_verified(cut.position, cut.position + 1) {
+            // What the next batch says of itself is not believed yet.
+            cut.next_offset = None;
         }
+        let len = (cut.position - first.position) as usize;
+        if len == 0 {
+            return Ok(Some(Found { first_batch_offset: first.base_offset, slice: None }));
+        }
+        if let Some(next) = cut.next_offset {
+            self.bookmarks.lock().put(next, segment, cut.position, cuts);
+        }
+        let file = segment.log_file().open_within(reach);
+        let file = file.map_err(|error| StorageError::io("open segment", &segment.log_file().path(), error))?;
+        let slice = FileSlice { file, pos: first.position, len };
+        Ok(Some(Found { first_batch_offset: first.base_offset, slice: Some(slice) }))
     }
-    Ok(None)
-}
 
-fn find_in_entry(
-    segment: &Segment,
-    entry: &Entry,
-    bytes: Bytes,
-    timestamp: i64,
-    log_start: i64,
-) -> Result<Option<TimestampOffset>> {
-    let damaged =
-        |why: String| StorageError::Damaged { path: segment.log_file().path(), position: entry.position, why };
-    let found = |record_timestamp: i64, offset: Offset| TimestampOffset {
-        timestamp: record_timestamp,
-        offset,
-        leader_epoch: Some(LeaderEpoch(entry.leader_epoch())).filter(|epoch| *epoch != LeaderEpoch::NONE),
-    };
-    let Some(header) = entry.batch else {
-        let messages = legacy::messages(bytes).map_err(|error| damaged(error.to_string()))?;
-        return Ok(messages
-            .into_iter()
-            .find(|message| message.timestamp >= timestamp && message.offset.0 >= log_start)
-            .map(|message| found(message.timestamp, message.offset)));
-    };
-    let batch = RecordBatch { header, bytes };
-    let mut records = batch.records(MAX_DECOMPRESSED_BYTES).map_err(|error| damaged(error.to_string()))?;
-    while let Some(record) = records.next_ref() {
-        let record = record.map_err(|error| damaged(error.to_string()))?;
-        if record.timestamp >= timestamp && record.offset.0 >= log_start {
-            return Ok(Some(found(record.timestamp, record.offset)));
+    /// The entry that holds `offset`: where the last read ended, or by the index.
+    fn locate(
+        &self,
+        reach: Reach,
+        segment: &Arc<Segment>,
+        offset: i64,
+        end: &End,
+        cuts: u64,
+    ) -> Result<Option<Located>> {
+        let marked = self.bookmarks.lock().get(offset, segment, cuts);
+        if let Some(position) = marked
+            && let Some(located) = segment.entry_at(reach, position, offset, end)?
+        {
+            return Ok(Some(located));
         }
+        segment.locate_within(reach, offset, end)
     }
-    Ok(None)
+
+    /// Says once that a batch is damaged, and gives the error for whoever asks for it.
+    fn tell_damage(&self, segment: &Segment, asked: i64, damage: Damage) -> StorageError {
+        let path = segment.log_file().path();
+        let Damage { position, offset, why } = damage;
+        if !segment.has_told(position) {
+            tracing::error!(
+                partition = %self.partition(), file = %path.display(), position, offset = offset.unwrap_or(asked), why,
+                "a batch on disk is damaged: it is not served, readers get CORRUPT_MESSAGE at it"
+            );
+        }
+        StorageError::Damaged { path, position, why }
+    }
 }

@@ -4,6 +4,8 @@
 //! torn anything, in the last segment and in closed ones that were not synced yet: the log is cut at the first damage. Where intact batches
 //! follow the damage, what is cut is kept beside the log in `.damaged` files, because then it may be more than a torn write.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,12 +14,11 @@ use bytes::Bytes;
 use protocol::records::batch::RecordBatch;
 use protocol::types::TopicPartition;
 use runtime::Disk;
-use runtime::disk::Open;
 
 use crate::checkpoints::{self, PARTITION_METADATA_FILE};
 use crate::cleaner::swap;
 use crate::config::LogConfig;
-use crate::entry::{self, Entry, EntryScanner, SCAN_WINDOW_BYTES};
+use crate::entry::{Entry, EntryScanner, LOOKUP_WINDOW_BYTES, SCAN_WINDOW_BYTES, ScanError};
 use crate::error::{Result, StorageError};
 use crate::file_cache::FileCache;
 use crate::leader_epoch::LeaderEpochCache;
@@ -26,9 +27,6 @@ use crate::log_dir::PartitionDir;
 use crate::producer_state::{ProducerStates, snapshot};
 use crate::progress::RecoveryProgress;
 use crate::segment::{self, Segment};
-
-/// Ends the name of a file that keeps what was cut off a log though intact batches were in it.
-const DAMAGED_SUFFIX: &str = ".damaged";
 
 /// Longest control batch that is looked into.
 const CONTROL_BATCH_BYTES_MAX: usize = 64 << 10;
@@ -40,6 +38,8 @@ pub struct LoadOptions {
     pub clean: bool,
     /// Offset up to which the log was synced.
     pub recovery_point: i64,
+    /// The log ended there: a broker that shut down cleanly said so, and a checksum vouches for it.
+    pub recovery_point_is_exact: bool,
     /// Log start offset of the checkpoint; 0 where it has none.
     pub log_start: i64,
     /// The cleaner was at work here once, whatever the topic's policy is now.
@@ -90,11 +90,18 @@ pub(crate) fn load(
         }
         segments.insert(*base, Arc::new(segment));
     }
-    let mut epochs = LeaderEpochCache::load(dir)?;
+    let mut epochs = match LeaderEpochCache::load(dir) {
+        Err(error @ StorageError::Checkpoint { .. }) => {
+            tracing::error!(%error, "a checkpoint is damaged: it is built anew from the batches of the log");
+            let up_to = if options.clean { i64::MAX } else { options.recovery_point };
+            LeaderEpochCache::rebuild(dir, &epochs_of(&segments, up_to)?)?
+        }
+        epochs => epochs?,
+    };
 
     let mut checked_to = None;
     if !options.clean {
-        checked_to = check_segments(dir, &mut segments, &mut epochs, config, options, &mut report, progress)?;
+        checked_to = check::check_segments(dir, &mut segments, &mut epochs, config, options, &mut report, progress)?;
     }
     let bases: Vec<i64> = segments.keys().copied().collect();
     let last_base = bases.last().copied();
@@ -127,6 +134,13 @@ pub(crate) fn load(
             options.recovery_point
         );
         return Err(StorageError::Damaged { path, position, why });
+    }
+    if options.recovery_point_is_exact
+        && log_end > options.recovery_point
+        && let Some((_, segment)) = segments.last_key_value()
+    {
+        let why = format!("the log ends at offset {log_end}, but was closed at {}", options.recovery_point);
+        return Err(StorageError::Damaged { path: segment.log_file().path(), position: segment.size(), why });
     }
     if log_end < log_start {
         // Records before the log start were deleted, and those after it never reached the disk.
@@ -173,93 +187,25 @@ fn list_segments(dir: &Arc<PartitionDir>) -> Result<Vec<i64>> {
     Ok(bases)
 }
 
-/// After a crash: computes every checksum from the segment that holds the recovery point on, and sees that older segments are whole. Gives
-/// the base offset from which segments were walked.
-fn check_segments(
-    dir: &Arc<PartitionDir>,
-    segments: &mut BTreeMap<i64, Arc<Segment>>,
-    epochs: &mut LeaderEpochCache,
-    config: &LogConfig,
-    options: LoadOptions,
-    report: &mut LogRecovery,
-    progress: &RecoveryProgress,
-) -> Result<Option<i64>> {
-    let bases: Vec<i64> = segments.keys().copied().collect();
-    if bases.is_empty() {
-        return Ok(None);
-    }
-    let from = segments.range(..=options.recovery_point).next_back().map_or(bases[0], |(base, _)| *base);
-    for (_, segment) in segments.range(..from) {
-        // Synced long ago: the walk from its last index entry shows whether its file is still whole.
-        if !segment.find_end()? {
-            let walked = segment.walk(false, config, |_, _| Ok(()))?;
-            report.indexes_rebuilt += 1;
-            if let Some((position, why)) = walked.damage {
-                return Err(StorageError::Damaged { path: segment.log_file().path(), position, why });
+/// The leader epochs of the batches below `up_to`, each with its first offset, by their headers alone.
+fn epochs_of(segments: &BTreeMap<i64, Arc<Segment>>, up_to: i64) -> Result<Vec<(i32, i64)>> {
+    let mut epochs: Vec<(i32, i64)> = Vec::new();
+    for segment in segments.values() {
+        let mut scanner = EntryScanner::new(segment.read_file()?, 0, segment.size(), LOOKUP_WINDOW_BYTES);
+        loop {
+            match scanner.next_entry() {
+                Ok(Some(entry)) if entry.base_offset < up_to => {
+                    let (epoch, start) = (entry.leader_epoch(), entry.base_offset);
+                    if epoch >= 0 && epochs.last().is_none_or(|last| last.0 < epoch && last.1 <= start) {
+                        epochs.push((epoch, start));
+                    }
+                }
+                Ok(_) | Err(ScanError::Damaged { .. }) => break,
+                Err(error) => return Err(segment.scan_error(error)),
             }
         }
-        restore_next_offset(segment, &bases);
     }
-    let mut cut_after = None;
-    for (at, (base, segment)) in bases.iter().zip(segments.values()).enumerate().filter(|(_, (base, _))| **base >= from)
-    {
-        let mut seen_epochs: Vec<(i32, i64)> = Vec::new();
-        let walked = segment.walk(true, config, |entry, _| {
-            progress.checked(u64::from(entry.size));
-            if seen_epochs.last().is_none_or(|last| last.0 < entry.leader_epoch()) {
-                seen_epochs.push((entry.leader_epoch(), entry.base_offset));
-            }
-            Ok(())
-        })?;
-        report.checked_bytes += walked.valid_bytes;
-        report.indexes_rebuilt += 1;
-        let next_offset = segment.end().next_offset;
-        // A crash can take the end of a closed segment, too, and leave what came after it. (The cleaner may take the last records of one, but
-        // it cleans only what was synced.)
-        let may_lack_its_end = config.compact || options.was_cleaned;
-        let gap = bases.get(at + 1).filter(|next| !may_lack_its_end && next_offset < **next).map(|next| {
-            let why = format!("it ends at offset {next_offset}, and the next segment begins at {next}");
-            (walked.valid_bytes, why)
-        });
-        if let Some((position, why)) = walked.damage.or(gap) {
-            if next_offset < options.recovery_point {
-                return Err(StorageError::Damaged { path: segment.log_file().path(), position, why });
-            }
-            cut_tail(dir, segment, position, &why, report)?;
-            cut_after = Some(*base);
-        }
-        for (epoch, start) in seen_epochs {
-            if epochs.latest().is_none_or(|latest| latest.0 < epoch) {
-                epochs.assign(epoch, start)?;
-            }
-        }
-        if cut_after.is_some() {
-            break;
-        }
-        restore_next_offset(segment, &bases);
-    }
-    if let Some(last) = cut_after {
-        for segment in segments.split_off(&(last + 1)).into_values() {
-            set_aside(dir, &segment, report)?;
-        }
-    }
-    Ok(Some(from))
-}
-
-/// Takes a segment behind a cut out of the log; one that holds anything is kept.
-fn set_aside(dir: &Arc<PartitionDir>, segment: &Segment, report: &mut LogRecovery) -> Result<()> {
-    let bytes = segment.size();
-    if bytes == 0 {
-        return segment.remove();
-    }
-    let path = segment.log_file().path();
-    let kept = dir.file(&format!("{}.0{DAMAGED_SUFFIX}", segment::file_name(segment.base_offset())));
-    dir.disk().rename(&path, &kept).map_err(|error| StorageError::io("set aside", &path, error))?;
-    tracing::error!(file = %path.display(), kept = %kept.display(), bytes, "the log was cut before this segment; it is kept");
-    segment.remove()?;
-    report.truncated_bytes += bytes;
-    report.set_aside.get_or_insert(kept);
-    Ok(())
+    Ok(epochs)
 }
 
 /// A closed segment's next offset is the first of the next one, whatever a walk found: compaction may have removed its last records.
@@ -268,50 +214,6 @@ fn restore_next_offset(segment: &Segment, bases: &[i64]) {
     if let Some(next) = bases.get(after) {
         segment.set_next_offset(*next);
     }
-}
-
-fn cut_tail(
-    dir: &Arc<PartitionDir>,
-    segment: &Segment,
-    position: u64,
-    why: &str,
-    report: &mut LogRecovery,
-) -> Result<()> {
-    let path = segment.log_file().path();
-    let failed = |action, error| StorageError::io(action, &path, error);
-    let file = segment.read_file()?;
-    let length = file.len().map_err(|error| failed("read", error))?;
-    let next_offset = segment.end().next_offset;
-    let intact =
-        entry::find_intact_batch(&file, position + 1, length, next_offset).map_err(|error| failed("read", error))?;
-    if let Some(intact) = intact {
-        let kept = dir.file(&format!("{}.{position}{DAMAGED_SUFFIX}", segment::file_name(segment.base_offset())));
-        let copy = dir.disk().open(&kept, Open::Truncate).map_err(|error| StorageError::io("create", &kept, error))?;
-        let mut buffer = vec![0; SCAN_WINDOW_BYTES];
-        let mut at = position;
-        while at < length {
-            let read = file.read_at(&mut buffer, at).map_err(|error| failed("read", error))?;
-            if read == 0 {
-                break;
-            }
-            copy.write_all_at(&buffer[..read], at - position)
-                .map_err(|error| StorageError::io("write", &kept, error))?;
-            at += read as u64;
-        }
-        copy.sync_data().map_err(|error| StorageError::io("sync", &kept, error))?;
-        tracing::error!(
-            file = %path.display(), position, why, intact, kept = %kept.display(),
-            "the log is damaged, but intact batches follow; the log is cut here and what is cut is kept"
-        );
-        report.set_aside = Some(kept);
-    } else {
-        tracing::warn!(file = %path.display(), position, bytes = length - position, why, "cutting off the torn end of the log");
-    }
-    segment.cut_file(position)?;
-    segment.sync()?;
-    report.truncated_bytes += length - position;
-    report.truncated_because = Some(format!("{}: at byte {position}: {why}", path.display()));
-    Ok(())
 }
 
 /// The producer state at `log_end`: the latest snapshot that can be read, and the batches after it. A broker that shut down cleanly and left

@@ -22,8 +22,10 @@ impl Log {
         let mut state = self.lock_state()?;
         let mut deleted = 0;
         if config.delete && config.retention_ms >= 0 {
+            let is_old = |segment: &Segment| now_ms.saturating_sub(segment.largest_timestamp()) > config.retention_ms;
             deleted += self.delete_oldest(&mut state, now_ms, |segment, _| {
-                now_ms.saturating_sub(segment.largest_timestamp()) > config.retention_ms
+                // A damaged time index must not cost records that are not old.
+                is_old(segment) && segment.check_times().is_ok() && is_old(segment)
             })?;
         }
         if config.delete && config.retention_bytes >= 0 {

@@ -3,7 +3,11 @@
 //! Always true: bytes before `End::size` are whole entries in rising order of offsets; `End` is published after the bytes are in the page
 //! cache, so a reader that takes it may read up to it without a lock. Only the last segment of a log grows.
 
+mod checked;
 mod files;
+mod lookup;
+mod times;
+mod verify;
 mod walk;
 
 use std::io;
@@ -14,14 +18,17 @@ use parking_lot::Mutex;
 use protocol::records::NO_TIMESTAMP;
 
 use crate::config::LogConfig;
-use crate::entry::{Entry, EntryScanner, LOOKUP_WINDOW_BYTES, ScanError};
+use crate::entry::{Entry, EntryScanner, LOOKUP_WINDOW_BYTES};
 use crate::error::{Result, StorageError};
 use crate::file_cache::{CachedFile, FileCache};
 use crate::log_dir::{self, PartitionDir};
 use crate::offset_index::{self, OffsetIndex};
 use crate::time_index::{self, TimeIndex};
 
+use checked::Checked;
 pub use files::{Stage, base_offset_of, file_name};
+pub(crate) use lookup::{Boundary, Located};
+pub(crate) use verify::{Damage, wrong_order};
 pub use walk::Walked;
 
 /// Longest segment: positions in the index are i32.
@@ -67,6 +74,12 @@ pub struct Segment {
     created_ms: i64,
     end: Mutex<End>,
     deleted: AtomicBool,
+    checked: Checked,
+    /// Where damage was told of.
+    told: Mutex<Vec<u64>>,
+    /// An index was found not to fit the log: it is built anew when there is time.
+    index_is_wrong: AtomicBool,
+    times_checked: AtomicBool,
 }
 
 impl Segment {
@@ -103,6 +116,10 @@ impl Segment {
             created_ms: now_ms,
             end: Mutex::new(End::empty(base_offset)),
             deleted: AtomicBool::new(false),
+            checked: Checked::new(0),
+            told: Mutex::new(Vec::new()),
+            index_is_wrong: AtomicBool::new(false),
+            times_checked: AtomicBool::new(true),
         })
     }
 
@@ -154,6 +171,10 @@ impl Segment {
             created_ms,
             end: Mutex::new(end),
             deleted: AtomicBool::new(false),
+            checked: Checked::new(size),
+            told: Mutex::new(Vec::new()),
+            index_is_wrong: AtomicBool::new(false),
+            times_checked: AtomicBool::new(false),
         };
         Ok((segment, must_walk))
     }
@@ -300,70 +321,6 @@ impl Segment {
         }
         *self.end.lock() = end;
         Ok(())
-    }
-
-    /// The first entry that holds `offset` or a later one, up to `end`. An index that points astray costs a walk from the start.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is damaged on the way.
-    pub fn locate(&self, offset: i64, end: &End) -> Result<Option<Entry>> {
-        let hint = self.offset_index.lookup(offset).map_err(|error| self.read_error("read index of", error))?;
-        if hint > 0
-            && let Ok(Some(entry)) = self.walk_to(offset, u64::from(hint), end)
-        {
-            return Ok(Some(entry));
-        }
-        self.walk_to(offset, 0, end)
-    }
-
-    fn walk_to(&self, offset: i64, from: u64, end: &End) -> Result<Option<Entry>> {
-        let mut scanner = EntryScanner::new(self.read_file()?, from, end.size, LOOKUP_WINDOW_BYTES);
-        while let Some(entry) = scanner.next_entry().map_err(|error| self.scan_error(error))? {
-            if entry.position == from && from > 0 && entry.batch.is_some_and(|batch| batch.base_offset.0 > offset) {
-                let why = "the index points beyond the offset it was asked for".to_owned();
-                return Err(StorageError::Damaged { path: self.offset_index.file().path(), position: from, why });
-            }
-            if entry.last_offset >= offset {
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The last entry boundary at or before `limit`, not before `from`, which is one.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is damaged on the way.
-    pub fn boundary_before(&self, from: u64, limit: u64, end: &End) -> Result<u64> {
-        if limit >= end.size {
-            return Ok(end.size);
-        }
-        let hint = self.offset_index.lookup_position(limit).map_err(|error| self.read_error("read index of", error))?;
-        if u64::from(hint) > from
-            && let Ok(boundary) = self.walk_to_boundary(u64::from(hint), limit, end)
-        {
-            return Ok(boundary);
-        }
-        self.walk_to_boundary(from, limit, end)
-    }
-
-    fn walk_to_boundary(&self, from: u64, limit: u64, end: &End) -> Result<u64> {
-        let mut scanner = EntryScanner::new(self.read_file()?, from, end.size, LOOKUP_WINDOW_BYTES);
-        let mut boundary = from;
-        while let Some(entry) = scanner.next_entry().map_err(|error| self.scan_error(error))? {
-            if entry.end() > limit {
-                break;
-            }
-            boundary = entry.end();
-        }
-        Ok(boundary)
-    }
-
-    pub(crate) fn scan_error(&self, error: ScanError) -> StorageError {
-        match error {
-            ScanError::Io(error) => self.read_error("read", error),
-            ScanError::Damaged { position, why } => StorageError::Damaged { path: self.log.path(), position, why },
-        }
     }
 
     fn read_error(&self, action: &'static str, error: io::Error) -> StorageError {

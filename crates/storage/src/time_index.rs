@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::file_cache::FileCache;
 use crate::index_file::{IndexEntry, IndexFile};
 use crate::log_dir::PartitionDir;
+use crate::reach::Reach;
 
 /// Bytes of one entry.
 pub const ENTRY_BYTES: usize = 12;
@@ -73,13 +74,12 @@ impl TimeIndex {
         self.push(TimeEntry { timestamp, offset }, |last| last.timestamp < timestamp && last.offset <= offset)
     }
 
-    /// Offset from which to look for the first record of `timestamp` or later: that of the last entry not above it, or the segment's first.
+    /// The last entry not above `timestamp`: no record before its offset is so late.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn lookup(&self, timestamp: i64) -> io::Result<i64> {
-        let found = self.find(|entry| entry.timestamp <= timestamp)?;
-        Ok(found.map_or(self.base_offset(), |entry| entry.offset))
+    pub fn lookup(&self, timestamp: i64) -> io::Result<Option<TimeEntry>> {
+        self.find(Reach::Disk, |entry| entry.timestamp <= timestamp)
     }
 }
 

@@ -132,7 +132,14 @@ impl Log {
         recovery::remove_snapshots_above(self.dir.disk(), &path, log_end)?;
         let segments = self.segments.read().clone();
         let log_start = self.log_start_offset().0;
-        let options = LoadOptions { clean: false, recovery_point: 0, log_start, was_cleaned: false, now_ms };
+        let options = LoadOptions {
+            clean: false,
+            recovery_point: 0,
+            recovery_point_is_exact: false,
+            log_start,
+            was_cleaned: false,
+            now_ms,
+        };
         state.producers = recovery::load_producers(
             &self.dir,
             self.partition(),

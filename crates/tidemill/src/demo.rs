@@ -20,6 +20,8 @@ use crate::server::signals::StopSignals;
 use crate::server::standalone::Servers;
 use crate::server::{broker as broker_process, http};
 
+/// The command, for help lines.
+const START: &str = "bin/tidemill demo";
 const TOPIC: &str = "wordsendertest";
 const GROUP: &str = "demo";
 const BATCH: Duration = Duration::from_secs(1);
@@ -88,17 +90,20 @@ fn demonstrate(log: &Arc<Log>, options: &Options, folder: &Path) -> Result<(), F
         introduce(broker, keeper.port(), servers.console.as_ref());
 
         let seconds = options.seconds.map(Duration::from_secs);
-        tokio::select! {
+        let done = tokio::select! {
             biased;
-            () = signals.first() => {}
-            () = at_most(seconds) => {}
-            () = servers.ended() => {}
-        }
+            () = signals.first() => Ok(()),
+            () = at_most(seconds) => Ok(()),
+            () = servers.ended() => Ok(()),
+            failed = servers.broker.failed() => Err(Failure::of_broker(&failed, START)),
+        };
         signals.stopping();
         eprintln!("stopping");
         typing.abort();
         let stopped = runtime::spawn_blocking(move || job.stop(false)).await;
-        servers.shutdown().await?;
+        let closed = servers.shutdown().await;
+        // What ended the broker comes before what its end met.
+        done.and(closed)?;
         stopped.map_err(|error| Failure::new("the job did not stop").cause(error))
     })
 }

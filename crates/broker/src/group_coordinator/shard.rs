@@ -14,7 +14,7 @@ use protocol::error::ErrorCode;
 use protocol::records::{BatchBuilder, BatchOptions};
 use runtime::Clock;
 use runtime::clock::Instant;
-use storage::{AppendOptions, AppendOrigin, Flusher};
+use storage::{AppendError, AppendOptions, AppendOrigin, Flusher};
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, info, warn};
 
@@ -263,7 +263,11 @@ impl Shard {
         self.hosted.append(&mut batches, self.writing.required_acks, options).map_err(|refused| match refused {
             AppendRefused::Code(code) => code,
             AppendRefused::Log(problem) => {
-                warn!(partition = %self.hosted.partition(), error = %problem, "cannot append group records");
+                // An offline or full directory has said so, once for all.
+                let is_told = matches!(&problem, AppendError::Storage(problem) if problem.is_of_directory());
+                if !is_told {
+                    warn!(partition = %self.hosted.partition(), error = %problem, "cannot append group records");
+                }
                 ErrorCode(problem.code())
             }
         })

@@ -1,6 +1,6 @@
 //! Fetch: slices of log files for consumers and followers, at once or when enough has come.
 //!
-//! The log is looked at when the request comes. Where there is less than `min_bytes`, the request leaves a ticket with each of its partitions and looks again when called,
+//! The log is looked at when the request comes, as far as memory holds it; what only the disk has, or what must be checked first, is looked at on the pool for calls that block. Where there is less than `min_bytes`, the request leaves a ticket with each of its partitions and looks again when called,
 //! or at the end of its wait. What is sent goes from file to socket without passing through the program, unless the reader needs another format: looking into batches and
 //! rewriting them for an old consumer is done on the pool for calls that block, never on the threads that serve everybody.
 
@@ -21,7 +21,7 @@ use protocol::types::{BrokerId, LeaderEpoch, Offset};
 use protocol::wire::{Reader, Records, WireError};
 use replication::{BrokerEpoch, FollowerFetch};
 use runtime::clock::Instant;
-use storage::{ReadError, ReadLimit};
+use storage::{Reach, ReadError, ReadLimit, StorageError};
 
 use super::{RequestContext, ready};
 use crate::fetch_sessions::{FetchPlan, Wanted};
@@ -102,15 +102,15 @@ pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Re
         max_bytes,
     };
     fetch.note_follower();
-    let found = fetch.look();
-    if request.max_wait_ms <= 0 || fetch.is_enough(&found) {
+    let wait = Duration::from_millis(request.max_wait_ms.clamp(0, WAIT_MS_MAX).unsigned_abs().into());
+    let deadline = (!wait.is_zero()).then(|| broker.clock.now() + wait);
+    let Some(found) = fetch.look(Reach::Memory) else { return Ok(later(fetch.answer_from_disk(deadline))) };
+    let Some(deadline) = deadline.filter(|_| !fetch.is_enough(&found)) else {
         return Ok(match fetch.must_rewrite(&found) {
             false => ready(fetch.respond(found)),
             true => later(fetch.finish(found)),
         });
-    }
-    let wait = Duration::from_millis(request.max_wait_ms.min(WAIT_MS_MAX).unsigned_abs().into());
-    let deadline = broker.clock.now() + wait;
+    };
     let missing = fetch.min_bytes.saturating_sub(found.bytes);
     drop(found);
     Ok(later(fetch.wait(missing, deadline)))
@@ -154,13 +154,14 @@ impl Fetch {
         }
     }
 
-    async fn wait(self, missing: usize, deadline: Instant) -> Option<Response> {
+    async fn wait(mut self, missing: usize, deadline: Instant) -> Option<Response> {
         let mut missing = missing;
         loop {
             let ticket = Ticket::new(i64::try_from(missing).unwrap_or(i64::MAX));
             self.leave(&ticket);
             // What came between the last look and leaving the ticket was not counted on it.
-            let found = self.look();
+            let (fetch, found) = self.look_anywhere().await?;
+            self = fetch;
             if self.is_enough(&found) {
                 return self.finish(found).await;
             }
@@ -170,11 +171,35 @@ impl Fetch {
                 biased;
                 () = ticket.called() => {}
                 () = self.broker.clock.sleep_until(deadline) => {
-                    let found = self.look();
-                    return self.finish(found).await;
+                    let (fetch, found) = self.look_anywhere().await?;
+                    return fetch.finish(found).await;
                 }
             }
         }
+    }
+
+    async fn answer_from_disk(self, deadline: Option<Instant>) -> Option<Response> {
+        let (fetch, found) = self.look_anywhere().await?;
+        match deadline.filter(|_| !fetch.is_enough(&found)) {
+            None => fetch.finish(found).await,
+            Some(deadline) => {
+                let missing = fetch.min_bytes.saturating_sub(found.bytes);
+                drop(found);
+                fetch.wait(missing, deadline).await
+            }
+        }
+    }
+
+    /// Looks at every partition, on the pool for calls that block where the disk must be waited for.
+    async fn look_anywhere(self) -> Option<(Fetch, Found)> {
+        if let Some(found) = self.look(Reach::Memory) {
+            return Some((self, found));
+        }
+        let looked = runtime::spawn_blocking(move || self.look(Reach::Disk).map(|found| (self, found)));
+        looked.await.unwrap_or_else(|failed| {
+            tracing::error!(%failed, "reading for a fetch failed");
+            None
+        })
     }
 
     /// Whether a reader is too old for what is stored, or may be.
@@ -222,34 +247,36 @@ impl Fetch {
         Ok(hosted)
     }
 
-    /// Looks at every partition once.
-    fn look(&self) -> Found {
+    /// Looks at every partition once. `None` where a look into memory is not enough.
+    fn look(&self, reach: Reach) -> Option<Found> {
         let image = self.broker.metadata.image();
         let mut found = Found { partitions: Vec::with_capacity(self.plan.wanted.len()), bytes: 0, decided: false };
         for wanted in &self.plan.wanted {
             let room = self.max_bytes.saturating_sub(found.bytes);
             let whole_first_batch = found.bytes == 0 || self.context.version < WHOLE_FIRST_BATCH_FROM;
             let ((data, slice), hosted) = match self.find(&image, wanted) {
-                Ok(hosted) => (self.read(&hosted, wanted, room, whole_first_batch), Some(hosted)),
+                Ok(hosted) => (self.read(reach, &hosted, wanted, room, whole_first_batch)?, Some(hosted)),
                 Err(code) => ((refused(wanted, code), None), None),
             };
             found.decided |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
             found.bytes += data.records.len();
             found.partitions.push(Answered { wanted: wanted.clone(), data, slice, hosted });
         }
-        found
+        Some(found)
     }
 
+    /// One partition's part of the answer; `None` where that takes a look at the disk.
     fn read(
         &self,
+        reach: Reach,
         hosted: &HostedPartition,
         wanted: &Wanted,
         room: usize,
         whole_first_batch: bool,
-    ) -> (PartitionData, Option<FileSlice>) {
+    ) -> Option<(PartitionData, Option<FileSlice>)> {
         let epoch = match hosted.check_leader(wanted.current_leader_epoch) {
             Ok(epoch) => epoch,
-            Err(code) => return (self.misdirected(hosted, wanted, code), None),
+            Err(code) => return Some((self.misdirected(hosted, wanted, code), None)),
         };
         let log = hosted.log();
         let high_watermark = log.high_watermark();
@@ -265,7 +292,7 @@ impl Fetch {
         };
         if let Some(diverging_epoch) = diverging(hosted, wanted, epoch) {
             data.diverging_epoch = diverging_epoch;
-            return (data, None);
+            return Some((data, None));
         }
         let limit = match self.isolation_level {
             _ if self.is_follower() => ReadLimit::LogEnd,
@@ -274,25 +301,32 @@ impl Fetch {
         };
         let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or_default().min(room);
         if max_bytes == 0 && !whole_first_batch {
-            return (data, None);
+            return Some((data, None));
         }
-        let read = match log.read(Offset(wanted.fetch_offset), max_bytes, limit, whole_first_batch) {
-            Ok(read) => read,
+        let offset = Offset(wanted.fetch_offset);
+        let read = match reach {
+            Reach::Memory => log.read_in_memory(offset, max_bytes, limit, whole_first_batch),
+            Reach::Disk => log.read(offset, max_bytes, limit, whole_first_batch).map(Some),
+        };
+        let read = match read {
+            Ok(read) => read?,
             Err(error) => {
+                // A damaged batch was told of once, for all that ask for it.
                 if let ReadError::Storage(problem) = &error
                     && !problem.is_of_directory()
+                    && !matches!(problem, StorageError::Damaged { .. })
                 {
                     tracing::error!(partition = %hosted.partition(), error = %problem, "read failed");
                 }
-                return (refused(wanted, ErrorCode(error.code())), None);
+                return Some((refused(wanted, ErrorCode(error.code())), None));
             }
         };
-        let Some(slice) = read.slice else { return (data, None) };
+        let Some(slice) = read.slice else { return Some((data, None)) };
         if self.context.version < BATCHES_V2_FROM && !hosted.config().down_conversion {
-            return (refused(wanted, ErrorCode::UNSUPPORTED_VERSION), None);
+            return Some((refused(wanted, ErrorCode::UNSUPPORTED_VERSION), None));
         }
         data.records = Records::External { length: slice.len };
-        (data, Some(FileSlice { file: slice.file, position: slice.pos, length: slice.len as u64 }))
+        Some((data, Some(FileSlice { file: slice.file, position: slice.pos, length: slice.len as u64 })))
     }
 
     fn misdirected(&self, hosted: &HostedPartition, wanted: &Wanted, code: ErrorCode) -> PartitionData {

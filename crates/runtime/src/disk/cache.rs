@@ -27,6 +27,30 @@ impl File {
         })
     }
 
+    /// Reads as [`File::read_at`] does, but only what is in memory. Where the file system cannot tell, it reads.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the disk must be waited for; what the file system says.
+    pub fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let Some(real) = self.real() else { return self.read_at(buffer, position) };
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let mut room = [io::IoSliceMut::new(&mut buffer[filled..])];
+            let at = position + filled as u64;
+            match rustix::io::preadv2(real, &mut room, at, rustix::io::ReadWriteFlags::NOWAIT) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    return self.read_at(buffer, position);
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(filled)
+    }
+
     /// Brings a range into memory and waits until it is there. Blocks.
     ///
     /// # Errors
@@ -54,6 +78,9 @@ mod tests {
         let file = Disk::real().open(&directory.path().join("log"), Open::CreateNew).unwrap();
         file.write_all_at(&vec![7; 1 << 20], 0).unwrap();
         assert!(file.is_cached(0, 1 << 20) && file.is_cached(5, 0));
+        let mut bytes = [0; 100];
+        assert_eq!(file.read_cached_at(&mut bytes, (1 << 20) - 60).unwrap(), 60);
+        assert_eq!(bytes[..60], [7; 60]);
         file.sync_data().unwrap();
         rustix::fs::fadvise(file.real().unwrap(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
         // Whether the pages are gone is the kernel's decision; after a load they are there.

@@ -130,6 +130,12 @@ pub fn clean(log: &Log, now_ms: i64, limits: &Limits<'_>) -> Result<Report, Pass
     let closed: Vec<Arc<Segment>> =
         segments.into_iter().filter(|segment| segment.base_offset() < range.first_uncleanable).collect();
 
+    // What is copied is copied with its offset, which no checksum covers.
+    let epochs = log.epochs.read().known();
+    for segment in &closed {
+        let bytes = segment.verify_all(&epochs)?;
+        pass.check(bytes)?;
+    }
     let (survey, end) = pass.survey(&closed, range)?;
     let mut map = OffsetMap::new(survey.records(), limits.map_bytes, limits.load_factor, limits.random);
     let mut transactions = survey.into_transactions();

@@ -2,8 +2,11 @@ use protocol::types::{LeaderEpoch, Offset};
 
 use crate::config::LogConfig;
 use crate::error::{AppendError, ReadError};
+use crate::log::Log;
 use crate::read::ReadLimit;
-use crate::testing::{TestDir, append, append_at, batch, decode, records_from, sequenced, try_append, values};
+use crate::testing::{
+    TestDir, append, append_at, batch, decode, partition, records_from, sequenced, try_append, values,
+};
 
 fn small_segments() -> LogConfig {
     LogConfig { segment_bytes: 400, index_interval_bytes: 80, ..LogConfig::default() }
@@ -223,4 +226,59 @@ fn epochs_end_where_the_next_begins() {
     log.truncate_to(Offset(4)).unwrap();
     check(0, Some((0, 4)));
     assert_eq!(log.latest_epoch(), Some(LeaderEpoch(0)));
+}
+
+#[test]
+fn what_a_start_found_is_checked_once_and_then_read_from_memory() {
+    let dir = TestDir::new(small_segments());
+    let (manager, log) = dir.log();
+    for n in 0..30 {
+        append(&log, &[&format!("v{n}")]);
+    }
+    let in_memory = |log: &Log, at: i64| {
+        let read = log.read_in_memory(Offset(at), 1, ReadLimit::LogEnd, true).unwrap();
+        read.map(|info| info.slice.unwrap().len)
+    };
+    let read = |log: &Log, at: i64| log.read(Offset(at), 1, ReadLimit::LogEnd, true).unwrap().slice.unwrap().len;
+    for at in 0..30 {
+        assert_eq!(in_memory(&log, at), Some(read(&log, at)), "appended by this process, at {at}");
+    }
+    manager.shutdown().unwrap();
+    let (manager, _) = dir.open();
+    let log = manager.get(&partition()).unwrap();
+    for at in 0..30 {
+        assert_eq!(in_memory(&log, at), None, "found by the start, at {at}");
+        let length = read(&log, at);
+        assert_eq!(in_memory(&log, at), Some(length), "checked, at {at}");
+    }
+    append(&log, &["new"]);
+    assert!(in_memory(&log, 30).is_some());
+}
+
+#[test]
+fn a_reader_that_goes_on_needs_no_index() {
+    let dir = TestDir::new(LogConfig { index_interval_bytes: 100, ..LogConfig::default() });
+    let (_manager, log) = dir.log();
+    for n in 0..40 {
+        append(&log, &[&format!("v{n}")]);
+    }
+    let segment = log.segments().pop().unwrap();
+    segment.write_out_indexes().unwrap();
+    // Two batches a read, to the end: each read begins where the one before ended.
+    let size = crate::testing::batch(&["v00"], 0).len();
+    let at = |offset: i64| {
+        let marks = log.bookmarks.lock();
+        marks.get(offset, &segment, log.cuts())
+    };
+    let mut next = 0;
+    while next < 40 {
+        let info = log.read_in_memory(Offset(next), 2 * size, ReadLimit::LogEnd, true).unwrap().unwrap();
+        let slice = info.slice.unwrap();
+        next += crate::testing::decode(slice.read().unwrap()).len() as i64;
+        assert_eq!(at(next), Some(slice.pos + slice.len as u64), "after a read to {next}");
+    }
+    // A cut makes all marks void.
+    log.truncate_to(Offset(20)).unwrap();
+    assert_eq!(at(40), None);
+    assert_eq!(records_from(&log, 0).len(), 20);
 }

@@ -23,6 +23,11 @@ impl Log {
             state.producers.expire(now_ms, config.producer_id_expiration_ms);
             self.remove_deleted(&mut state, now_ms)?;
         }
+        if self.dir.has_wrong_index.swap(false, Ordering::AcqRel) {
+            for closed in self.segments().iter().rev().skip(1) {
+                closed.mend_indexes(&config)?;
+            }
+        }
         let unsynced = self.durable_offset() < self.log_end_offset();
         if unsynced
             && config.flush_ms != i64::MAX

@@ -1,10 +1,11 @@
 //! One of a log directory's checkpoint files: an offset for each log, as it is on disk.
 //!
-//! Always true: what is remembered here is what the file says; a log that is about to lose what an offset promises has it lowered on disk first.
+//! Always true: what is remembered here is what the file says, or nothing where it is damaged; a log that is about to lose what an offset promises has it lowered on disk first.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use protocol::types::TopicPartition;
@@ -18,16 +19,23 @@ use crate::error::{Result, StorageError};
 pub struct StoredOffsets {
     file: &'static str,
     offsets: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// The file is damaged: it is written anew even where nothing changed.
+    is_damaged: AtomicBool,
 }
 
 impl StoredOffsets {
     pub(super) fn new(file: &'static str) -> StoredOffsets {
-        StoredOffsets { file, offsets: Mutex::new(BTreeMap::new()) }
+        StoredOffsets { file, offsets: Mutex::new(BTreeMap::new()), is_damaged: AtomicBool::new(false) }
     }
 
     /// Takes over what was read from the file.
     pub(crate) fn set(&self, offsets: BTreeMap<TopicPartition, i64>) {
         *self.offsets.lock() = offsets;
+    }
+
+    /// Notes that the file cannot be believed; nothing is known.
+    pub(crate) fn set_damaged(&self) {
+        self.is_damaged.store(true, Ordering::Release);
     }
 
     /// The offset of a log, where the file names it.
@@ -51,7 +59,7 @@ impl StoredOffsets {
     pub(crate) fn replace(&self, dir: &LogDir, offsets: impl FnOnce() -> BTreeMap<TopicPartition, i64>) -> Result<()> {
         self.change(dir, |stored| {
             let offsets = offsets();
-            (*stored != offsets).then_some(offsets)
+            (*stored != offsets || self.is_damaged.load(Ordering::Acquire)).then_some(offsets)
         })
     }
 
@@ -102,6 +110,7 @@ impl StoredOffsets {
         let path = dir.path().join(self.file);
         checkpoints::write_offsets(dir.disk(), &path, &offsets).map_err(|error| judge(dir, &path, error))?;
         *stored = offsets;
+        self.is_damaged.store(false, Ordering::Release);
         Ok(())
     }
 }

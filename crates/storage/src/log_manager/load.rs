@@ -4,6 +4,7 @@ use super::*;
 use std::collections::VecDeque;
 
 use crate::checkpoints::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
+use crate::log_dir::StoredOffsets;
 use crate::meta_properties;
 use crate::progress::RecoveryProgress;
 
@@ -123,10 +124,28 @@ fn lock_and_claim(log_dir: &LogDir, config: &LogManagerConfig) -> Result<FileLoc
 /// Lists the logs in a directory. The mark of a clean shutdown is taken off: a crash from here on is one.
 fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: &mut Found) -> Result<()> {
     let (disk, path) = (log_dir.disk(), log_dir.path());
-    let recovery_points = checkpoints::read_offsets(disk, &path.join(RECOVERY_POINT_FILE))?;
-    let high_watermarks = checkpoints::read_offsets(disk, &path.join(HIGH_WATERMARK_FILE))?;
-    let log_starts = checkpoints::read_offsets(disk, &path.join(LOG_START_FILE))?;
-    log_dir.cleaned.set(read_cleaned(disk, &path.join(CLEANER_FILE)));
+    let read = |file: &str, stored: &StoredOffsets, instead: &str| {
+        let read = read_checkpoint(disk, &path.join(file), instead)?;
+        if read.is_none() {
+            stored.set_damaged();
+        }
+        Ok(read)
+    };
+    let recovery_points = read(
+        RECOVERY_POINT_FILE,
+        &log_dir.recovery_points,
+        "nothing in the directory is taken for synced: every checksum is computed",
+    )?;
+    let high_watermarks =
+        read(HIGH_WATERMARK_FILE, &log_dir.high_watermarks, "nothing counts as committed until the replicas say so")?;
+    let log_starts =
+        read(LOG_START_FILE, &log_dir.log_starts, "records that were deleted by DeleteRecords may be seen again")?;
+    let cleaned = read(CLEANER_FILE, &log_dir.cleaned, "compacted logs are cleaned from their beginning")?;
+    let recovery_point_is_known = recovery_points.is_some();
+    let (recovery_points, vouched) = recovery_points.unwrap_or_default();
+    let high_watermarks = high_watermarks.unwrap_or_default().0;
+    let log_starts = log_starts.unwrap_or_default().0;
+    log_dir.cleaned.set(cleaned.unwrap_or_default().0);
     let entries = disk.read_dir(path).map_err(|error| StorageError::io("list", path, error))?;
     let clean_file = path.join(CLEAN_SHUTDOWN_FILE);
     let clean = disk.exists(&clean_file);
@@ -134,6 +153,7 @@ fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: 
         disk.remove_file(&clean_file).map_err(|error| StorageError::io("remove", &clean_file, error))?;
         disk.sync_dir(path).map_err(|error| StorageError::io("sync", path, error))?;
     }
+    let clean = clean && recovery_point_is_known;
     let mut jobs = Vec::new();
     for entry in entries.into_iter().filter(|entry| entry.is_dir) {
         let name = entry.name.to_string_lossy();
@@ -149,6 +169,7 @@ fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: 
         let options = LoadOptions {
             clean,
             recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
+            recovery_point_is_exact: clean && vouched && recovery_points.contains_key(&partition),
             log_start: log_starts.get(&partition).copied().unwrap_or(0),
             was_cleaned: log_dir.cleaned_to(&partition).is_some(),
             now_ms,
@@ -170,12 +191,17 @@ fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: 
     Ok(())
 }
 
-/// What the cleaner noted. Without it every log is dirty, which costs a pass and loses nothing, so a damaged file is only told of.
-fn read_cleaned(disk: Disk, path: &Path) -> BTreeMap<TopicPartition, i64> {
-    checkpoints::read_offsets(disk, path).unwrap_or_else(|error| {
-        tracing::warn!(%error, "compacted logs are cleaned from their beginning");
-        BTreeMap::new()
-    })
+/// What an offset checkpoint says, and whether a checksum vouches for it. `None` where the file is damaged, which is told of: what is done `instead` of guessing loses no
+/// record.
+fn read_checkpoint(disk: Disk, path: &Path, instead: &str) -> Result<Option<(BTreeMap<TopicPartition, i64>, bool)>> {
+    match checkpoints::read_offsets_vouched(disk, path) {
+        Ok(read) => Ok(Some(read)),
+        Err(error @ StorageError::Checkpoint { .. }) => {
+            tracing::error!(%error, "a checkpoint is damaged: {instead}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn load_all(

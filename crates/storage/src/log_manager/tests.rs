@@ -144,24 +144,47 @@ fn what_a_crash_left_of_a_deletion_is_removed_at_the_next_start() {
 }
 
 #[test]
-fn a_damaged_checkpoint_refuses_the_directory_by_file_and_line() {
+fn a_damaged_checkpoint_is_not_believed_and_hides_nothing() {
     let dir = TestDir::new(LogConfig::default());
     let (manager, log) = dir.log();
+    append(&log, &["deleted"]);
     append(&log, &["kept"]);
-    log.set_high_watermark(Offset(1));
+    log.set_high_watermark(Offset(2));
+    log.delete_records_before(Offset(1)).unwrap();
     manager.shutdown().unwrap();
-    for file in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
-        let path = dir.path().join(file);
-        let text = Disk::real().read(&path, 1000).unwrap();
-        assert_eq!(text, b"0\n1\nt 0 1\n", "{file}");
-        Disk::real().write_atomic(&path, b"0\n1\nt 0 one\n").unwrap();
-        let error = LogManager::open(dir.manager_config(), Disk::real(), Clock::real()).unwrap_err().to_string();
-        assert!(error.contains(file) && error.contains("line 3"), "{error}");
-        Disk::real().write_atomic(&path, &text).unwrap();
-    }
-    let (manager, report) = dir.open();
-    assert!(report.clean);
-    assert_eq!(manager.get(&partition()).unwrap().high_watermark(), Offset(1));
+    let state = |damaged: &str, text: &[u8]| {
+        let path = dir.path().join(damaged);
+        let sound = Disk::real().read(&path, 1000).unwrap();
+        Disk::real().write_atomic(&path, text).unwrap();
+        let (manager, report) = dir.open();
+        assert!(report.offline_dirs.is_empty() && report.offline.is_empty(), "{report:?}");
+        let log = manager.get(&partition()).unwrap();
+        let found = (report.clean, log.log_start_offset().0, log.high_watermark().0, log.log_end_offset().0);
+        manager.shutdown().unwrap();
+        // The checkpoint is written anew, and what is known again is believed again.
+        let now = Disk::real().read(&path, 1000).unwrap_or_default();
+        assert!(now != text || text == b"0\n1\nt 0 2\n", "{damaged}");
+        Disk::real().write_atomic(&path, &sound).unwrap();
+        found
+    };
+    let flipped = |file: &str, from: &str, to: &str| {
+        let text = Disk::real().read(&dir.path().join(file), 1000).unwrap();
+        String::from_utf8(text).unwrap().replacen(from, to, 1).into_bytes()
+    };
+    let check =
+        |file: &str, text: &[u8], expected: (bool, i64, i64, i64)| assert_eq!(state(file, text), expected, "{file}");
+    check("recovery-point-offset-checkpoint", b"0\n1\nt 0 one\n", (false, 1, 2, 2));
+    check("replication-offset-checkpoint", b"0\n1\nt 0 one\n", (true, 1, 1, 2));
+    check("log-start-offset-checkpoint", b"rubbish", (true, 0, 2, 2));
+    // A digit that is another digit now.
+    check(
+        "recovery-point-offset-checkpoint",
+        &flipped("recovery-point-offset-checkpoint", "0 2", "0 0"),
+        (false, 1, 2, 2),
+    );
+    check("log-start-offset-checkpoint", &flipped("log-start-offset-checkpoint", "0 1", "0 2"), (true, 0, 2, 2));
+    // Another program's file has no sum, and is believed.
+    check("log-start-offset-checkpoint", b"0\n1\nt 0 2\n", (true, 2, 2, 2));
 }
 
 #[test]

@@ -127,6 +127,12 @@ fn a_snapshot_is_kafkas_bytes_and_damage_shows() {
     expected.extend_from_slice(&body);
     assert_eq!(bytes, expected);
     assert_eq!(snapshot::decode(&bytes).unwrap(), known.all());
+    // Earlier batches stand behind what Apache brokers read.
+    known.note(&header(0x0102, 3, 6, 2, 12), None);
+    known.note(&header(0x0103, 0, 0, 1, 14), None);
+    let bytes = snapshot::encode(&known.all());
+    assert_eq!(bytes.len(), 10 + 2 * 46 + 8 + 32);
+    assert_eq!(snapshot::decode(&bytes).unwrap(), known.all());
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;

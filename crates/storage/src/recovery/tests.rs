@@ -27,9 +27,13 @@ fn a_batch_torn_at_any_byte_is_cut_off_and_the_rest_stays() {
     let whole = Disk::real().read(&path, 1 << 20).unwrap();
     let last_bytes = whole.len() / 5;
     for cut in whole.len() - last_bytes..whole.len() {
-        for noise in [0, 50] {
+        for (noise, byte) in [(0, 0), (50, 0xff), (300, 0)] {
             let mut torn = whole[..cut].to_vec();
-            torn.resize(cut + noise, 0xff);
+            torn.resize(cut + noise, byte);
+            if torn.starts_with(&whole) {
+                // The batch ends in zeros itself.
+                continue;
+            }
             Disk::real().open(&path, Open::Truncate).unwrap().write_all_at(&torn, 0).unwrap();
             // The crash came before the first recovery point.
             let _ = std::fs::remove_file(dir.path().join("recovery-point-offset-checkpoint"));
@@ -42,6 +46,10 @@ fn a_batch_torn_at_any_byte_is_cut_off_and_the_rest_stays() {
             assert_eq!(truncated, torn_bytes as u64);
             assert_eq!(values(&records_from(&log, 0)), ["v0", "v1", "v2", "v3"]);
             assert_eq!(append(&log, &["next"]).first_offset.0, 4);
+            crash(manager);
+            let (manager, _) = dir.open();
+            let log = manager.get(&partition()).unwrap();
+            assert_eq!(values(&records_from(&log, 0)), ["v0", "v1", "v2", "v3", "next"], "cut at {cut}");
             crash(manager);
         }
     }
@@ -66,6 +74,35 @@ fn producers_are_remembered_across_a_crash_and_a_shutdown() {
     let log = manager.get(&partition()).unwrap();
     assert!(try_append(&log, &mut sequenced(7, 0, 20, &["x"])).unwrap().duplicate);
     assert_eq!(log.log_end_offset().0, 21);
+}
+
+/// A producer has up to five requests in flight. Those that were stored before a segment was rolled must be known after a kill, too.
+#[test]
+fn a_batch_of_before_the_roll_is_known_again_after_a_kill() {
+    for clean in [false, true] {
+        let dir = TestDir::new(LogConfig::default());
+        let (manager, log) = dir.log();
+        for n in 0..6 {
+            try_append(&log, &mut sequenced(7, 0, n, &["x"])).unwrap();
+        }
+        let mut state = log.lock_state().unwrap();
+        log.roll(&mut state, 6, 0).unwrap();
+        drop(state);
+        if clean {
+            manager.shutdown().unwrap();
+        } else {
+            crash(manager);
+        }
+        let (_manager, report) = dir.open();
+        assert_eq!(report.clean, clean);
+        let log = _manager.get(&partition()).unwrap();
+        for n in 1..6 {
+            let again = try_append(&log, &mut sequenced(7, 0, n, &["x"])).unwrap();
+            assert_eq!((again.duplicate, again.first_offset.0), (true, i64::from(n)), "clean {clean}");
+        }
+        assert_eq!(try_append(&log, &mut sequenced(7, 0, 0, &["x"])).unwrap_err().code(), 45);
+        assert!(!try_append(&log, &mut sequenced(7, 0, 6, &["x"])).unwrap().duplicate);
+    }
 }
 
 #[test]

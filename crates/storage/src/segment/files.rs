@@ -40,6 +40,7 @@ impl Segment {
     /// # Errors
     /// What the file system says; the directory is offline then.
     pub(crate) fn cut_file(&self, size: u64) -> Result<()> {
+        self.checked.cut(size);
         let failed = |error| self.dir.log_dir().fail("cut", &self.log.path(), error);
         self.log.pin().map_err(failed)?.set_len(size).map_err(failed)
     }
