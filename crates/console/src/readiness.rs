@@ -12,6 +12,9 @@ pub fn reasons(board: &Board) -> Vec<String> {
         match place.monitor().map(keeper::KeeperMonitor::status) {
             None => reasons.push("the keeper is recovering its log".to_owned()),
             Some(None) => reasons.push("the keeper has ended".to_owned()),
+            Some(Some(status)) if status.disk_full => {
+                reasons.push("the disk of the keeper's log is full: writes are refused until there is room".to_owned());
+            }
             Some(Some(_)) => {}
         }
     }

@@ -43,6 +43,10 @@ pub struct KeeperConfig {
     pub snap_count: u64,
     /// `snapSizeLimitInKb`, in bytes: log written between two snapshots.
     pub snap_log_bytes: u64,
+    /// `txnLogSizeLimitInKb`, in bytes: a log file of this size is followed by a new one; never more than [`KeeperConfig::SEGMENT_BYTES_MAX`].
+    pub log_segment_bytes: u64,
+    /// `preAllocSize`, in bytes: the most by which a log file is written ahead; never more than [`KeeperConfig::PRE_ALLOC_BYTES_MAX`].
+    pub pre_alloc_bytes: u64,
     /// `autopurge.snapRetainCount`: snapshots kept.
     pub snap_retain_count: usize,
     /// `znode.container.checkIntervalMs`: how often empty containers and old TTL nodes are looked for.
@@ -62,6 +66,11 @@ pub struct KeeperConfig {
 }
 
 impl KeeperConfig {
+    /// The longest log files, and the default: a start reads them whole.
+    pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+    /// The longest stretch of zeros written at a time, for which clients wait.
+    pub const PRE_ALLOC_BYTES_MAX: u64 = 4 << 20;
+
     /// The defaults: ZooKeeper's, on 127.0.0.1:2181.
     pub fn new(data_dir: impl Into<PathBuf>) -> KeeperConfig {
         KeeperConfig {
@@ -77,6 +86,8 @@ impl KeeperConfig {
             frame_bytes_max: MAX_FRAME_BYTES,
             snap_count: 100_000,
             snap_log_bytes: 1 << 30,
+            log_segment_bytes: KeeperConfig::SEGMENT_BYTES_MAX,
+            pre_alloc_bytes: KeeperConfig::PRE_ALLOC_BYTES_MAX,
             snap_retain_count: 3,
             container_check_interval: Duration::from_secs(60),
             force_sync: true,
@@ -172,6 +183,8 @@ impl KeeperConfig {
             "jute.maxbuffer" => self.frame_bytes_max = number(value, 1024, 64 << 20)? as usize,
             "snapCount" => self.snap_count = number(value, 2, i64::MAX)? as u64,
             "snapSizeLimitInKb" => self.snap_log_bytes = number(value, 1, 1 << 40)? as u64 * 1024,
+            "txnLogSizeLimitInKb" => self.log_segment_bytes = log_size(value, KeeperConfig::SEGMENT_BYTES_MAX)?,
+            "preAllocSize" => self.pre_alloc_bytes = log_size(value, KeeperConfig::PRE_ALLOC_BYTES_MAX)?,
             "autopurge.snapRetainCount" => self.snap_retain_count = number(value, 3, 1 << 20)? as usize,
             "znode.container.checkIntervalMs" => {
                 self.container_check_interval = Duration::from_millis(number(value, 1, i64::from(i32::MAX))? as u64);
@@ -198,7 +211,7 @@ impl KeeperConfig {
 }
 
 /// The keys with a meaning here, for guesses at misspelt ones; [`KeeperConfig::set`] is what takes them.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 21] = [
     "dataDir",
     "dataLogDir",
     "clientPort",
@@ -212,6 +225,8 @@ const KEYS: [&str; 19] = [
     "jute.maxbuffer",
     "snapCount",
     "snapSizeLimitInKb",
+    "txnLogSizeLimitInKb",
+    "preAllocSize",
     "autopurge.snapRetainCount",
     "znode.container.checkIntervalMs",
     "forceSync",
@@ -221,7 +236,7 @@ const KEYS: [&str; 19] = [
 ];
 
 /// Keys of ZooKeeper without a meaning here: the log makes its own choices, there is no ensemble, the admin server's commands are not served.
-const ACCEPTED: [&str; 17] = [
+const ACCEPTED: [&str; 16] = [
     "autopurge.purgeInterval",
     "electionAlg",
     "emulate353TTLNodes",
@@ -231,7 +246,6 @@ const ACCEPTED: [&str; 17] = [
     "leaderServes",
     "localSessionsEnabled",
     "peerType",
-    "preAllocSize",
     "readonlymode.enabled",
     "reconfigEnabled",
     "serverCnxnFactory",
@@ -255,6 +269,13 @@ fn number(value: &str, min: i64, max: i64) -> Result<i64, Refusal> {
         Ok(n) if (min..=max).contains(&n) => Ok(n),
         _ => Err(Refusal::Rule(format!("it must be a whole number from {min} to {max}"))),
     }
+}
+
+/// Kilobytes, in bytes and within what makes sense here; -1 is ZooKeeper's word for no limit.
+fn log_size(value: &str, max: u64) -> Result<u64, Refusal> {
+    const MIN: u64 = 64 << 10;
+    let kilobytes = number(value, -1, 1 << 40)?;
+    Ok(u64::try_from(kilobytes).map_or(max, |kilobytes| (kilobytes * 1024).clamp(MIN, max)))
 }
 
 fn timeout(value: &str) -> Result<Option<i32>, Refusal> {

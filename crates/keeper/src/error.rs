@@ -56,6 +56,11 @@ impl KeeperError {
         move |source| KeeperError::Io { what, path, source }
     }
 
+    /// Whether there was no room.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        matches!(self, KeeperError::Io { source, .. } if is_full_disk(source))
+    }
+
     /// Why it happened, where more is known than the message says.
     pub fn cause(&self) -> Option<String> {
         match self {
@@ -137,6 +142,11 @@ impl KeeperError {
             KeeperError::Panicked => "please report it with what stands above on stderr".to_owned(),
         })
     }
+}
+
+/// Whether there was no room.
+pub(crate) fn is_full_disk(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Whether the directory is simply not one that this process can keep its data in.

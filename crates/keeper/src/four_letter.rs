@@ -58,8 +58,12 @@ impl Processor {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = match word {
+            // It begins as a probe wants it: a restart would make no room.
+            FourLetterWord::Ruok if self.room.full => {
+                write!(out, "imok, but no space is left in {}: writes are refused", self.config.log_dir().display())
+            }
             FourLetterWord::Ruok => out.write_str("imok"),
-            FourLetterWord::Isro => out.write_str("rw"),
+            FourLetterWord::Isro => out.write_str(if self.room.full { "ro" } else { "rw" }),
             FourLetterWord::Srvr => self.write_server(&mut out, false),
             FourLetterWord::Stat => self.write_server(&mut out, true),
             FourLetterWord::Mntr => self.write_monitor(&mut out, clock),
@@ -109,13 +113,13 @@ impl Processor {
         writeln!(out, "Latency min/avg/max: {min}/{mean:.4}/{max}")?;
         writeln!(out, "Received: {}\nSent: {}", self.stats.received, self.stats.sent)?;
         writeln!(out, "Connections: {}\nOutstanding: 0", self.connections.len())?;
-        writeln!(out, "Zxid: 0x{:x}\nMode: standalone\nNode count: {}", self.zxid, self.tree.node_count())
+        writeln!(out, "Zxid: 0x{:x}\nMode: {}\nNode count: {}", self.zxid, self.mode(), self.tree.node_count())
     }
 
     fn write_monitor(&self, out: &mut String, clock: Clock) -> std::fmt::Result {
         let (min, mean, max) = self.stats.latency_ms();
         let uptime_ms = clock.now().saturating_duration_since(self.started).as_millis();
-        writeln!(out, "zk_version\t{VERSION}, built on -\nzk_server_state\tstandalone")?;
+        writeln!(out, "zk_version\t{VERSION}, built on -\nzk_server_state\t{}", self.mode())?;
         writeln!(out, "zk_avg_latency\t{mean:.4}\nzk_max_latency\t{max}\nzk_min_latency\t{min}")?;
         writeln!(out, "zk_packets_received\t{}\nzk_packets_sent\t{}", self.stats.received, self.stats.sent)?;
         writeln!(out, "zk_num_alive_connections\t{}\nzk_outstanding_requests\t0", self.connections.len())?;
@@ -123,7 +127,12 @@ impl Processor {
         writeln!(out, "zk_ephemerals_count\t{}", self.tree.ephemeral_count())?;
         writeln!(out, "zk_approximate_data_size\t{}", self.tree.data_bytes())?;
         writeln!(out, "zk_global_sessions\t{}\nzk_local_sessions\t0", self.sessions.len())?;
-        writeln!(out, "zk_uptime\t{uptime_ms}")
+        writeln!(out, "zk_uptime\t{uptime_ms}\nzk_disk_full\t{}", u8::from(self.room.full))
+    }
+
+    /// `read-only` is ZooKeeper's word for a server that answers reads alone.
+    fn mode(&self) -> &'static str {
+        if self.room.full { "read-only" } else { "standalone" }
     }
 
     fn write_config(&self, out: &mut String) -> std::fmt::Result {

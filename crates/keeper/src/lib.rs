@@ -7,7 +7,7 @@
 //! - `config`: `zookeeper.properties`
 //! - `server`: `Keeper`, starting and stopping
 //! - `connection`, `outbox`: one client's socket; `request`: its frames taken apart
-//! - `owner`: the loop: turns, group commit, snapshots; `processor`: what each message does; `prepare`: whether a write may be done; `acl`: who may
+//! - `owner`: the loop: turns, group commit, snapshots; `log_thread`: its way to the disk; `processor`: what each message does; `prepare`: whether a write may be done; `acl`: who may
 //! - `tree`: the znodes; `session`: who is there; `watch`: who wants to know
 //! - `txn`: what a write did; `wal`: the log; `snapshot`: the whole; `recovery`: from disk to state
 //! - `four_letter`, `stats`, `status`: how it is doing
@@ -16,7 +16,7 @@
 //! # Invariants
 //! - Nobody hears of a write, by reply, event or read, before it is on disk.
 //! - Each zxid has one transaction in the log, failed writes included.
-//! - Bytes of clients and of the disk never panic this crate; the disk's errors end it.
+//! - Bytes of clients and of the disk never panic this crate; the disk's errors end it, but for a full disk, which ends writes until there is room.
 //!
 //! # Example
 //! ```no_run
@@ -36,6 +36,7 @@ pub mod status;
 mod acl;
 mod connection;
 mod four_letter;
+mod log_thread;
 mod outbox;
 mod owner;
 mod prepare;

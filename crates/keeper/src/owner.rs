@@ -6,13 +6,15 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::clock::Instant;
 use runtime::{Clock, Task};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use crate::error::KeeperError;
-use crate::processor::{Command, Processor, Turn};
+use crate::log_thread::{LogAnswer, LogThread, LogWork};
+use crate::processor::{Admission, Command, Processor, Turn};
 use crate::session::SessionClock;
 use crate::snapshot;
 use crate::status::Gauges;
@@ -27,17 +29,14 @@ const LOG_BYTES_MAX: usize = 16 << 20;
 /// Turns waiting for the log beyond which no message is taken.
 const TURNS_MAX: usize = 1000;
 
-/// Work for the log's thread.
-enum LogWork {
-    Commit(LogBuffer),
-    Purge(i64),
-}
+/// How often a full disk is looked at again.
+const ROOM_CHECK: Duration = Duration::from_secs(1);
 
-/// What it answers: the emptied buffer of a commit, and up to where the log is on disk.
-struct Synced {
-    buffer: LogBuffer,
-    zxid: i64,
-}
+/// How long a snapshot that failed is not tried again.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
+
+/// A message, and the permit of the memory it holds.
+type Message = (Command, Option<OwnedSemaphorePermit>);
 
 /// The owner, ready to run.
 pub(crate) struct Owner {
@@ -47,8 +46,16 @@ pub(crate) struct Owner {
     /// Turns whose transactions are not all on disk yet, oldest first.
     held: VecDeque<(i64, Turn)>,
     durable_zxid: i64,
-    /// The log's thread has a batch.
-    syncing: bool,
+    /// The log's thread has a batch of so many bytes.
+    syncing: Option<usize>,
+    /// The log's thread looks for room.
+    reserving: bool,
+    /// A message that waits for room; none is taken before it.
+    waiting: Option<Message>,
+    /// Where the disk is full: when to look again.
+    room_check: Option<Instant>,
+    /// Nodes whose time is over wait for room.
+    collecting: bool,
     /// The buffer that is not in use.
     spare: LogBuffer,
     snapshots: snapshot::Snapshots,
@@ -57,13 +64,9 @@ pub(crate) struct Owner {
     finishing: Option<Task<Result<(), KeeperError>>>,
     /// Transactions and bytes logged since the last snapshot began.
     since_snapshot: (u64, u64),
+    /// Where the last snapshot failed: not before this one is tried again.
+    snapshot_retry: Option<Instant>,
     gauges: Arc<Gauges>,
-}
-
-struct LogThread {
-    work: std::sync::mpsc::SyncSender<LogWork>,
-    done: mpsc::UnboundedReceiver<Result<Synced, KeeperError>>,
-    thread: std::thread::JoinHandle<Result<(), KeeperError>>,
 }
 
 struct RunningSnapshot {
@@ -73,47 +76,13 @@ struct RunningSnapshot {
     complete: bool,
 }
 
-impl LogThread {
-    fn start(mut wal: Wal) -> Result<LogThread, KeeperError> {
-        // One batch at a time, and a purge beside it.
-        let (work, inbox) = std::sync::mpsc::sync_channel(2);
-        let (outbox, done) = mpsc::unbounded_channel();
-        let thread = runtime::thread("keeper-log", move || {
-            for work in inbox {
-                let result = match work {
-                    LogWork::Commit(mut buffer) => {
-                        let zxid = buffer.last_zxid;
-                        wal.commit(&mut buffer).map(|()| Some(Synced { buffer, zxid }))
-                    }
-                    LogWork::Purge(zxid) => wal.purge(zxid).map(|()| None),
-                };
-                match result {
-                    Ok(None) => {}
-                    Ok(Some(synced)) => {
-                        if outbox.send(Ok(synced)).is_err() {
-                            break;
-                        }
-                    }
-                    // Nothing written since the last good sync can be trusted: the log ends here.
-                    Err(error) => {
-                        let _ = outbox.send(Err(error));
-                        return Ok(());
-                    }
-                }
-            }
-            wal.close()
-        });
-        let thread = thread.map_err(|source| KeeperError::Start { what: "log thread", source })?;
-        Ok(LogThread { work, done, thread })
-    }
-}
-
 /// How an event of the loop was caused.
 enum Wake {
-    Synced(Option<Result<Synced, KeeperError>>),
+    Log(Option<Result<LogAnswer, KeeperError>>),
     Tick,
     Collect,
-    Message(Option<(Command, Option<OwnedSemaphorePermit>)>),
+    Message(Option<Message>),
+    RoomCheck,
     SnapshotRoom,
     SnapshotDone(Result<(), KeeperError>),
     Stop,
@@ -136,13 +105,18 @@ impl Owner {
             log: LogThread::start(wal)?,
             held: VecDeque::new(),
             durable_zxid,
-            syncing: false,
+            syncing: None,
+            reserving: false,
+            waiting: None,
+            room_check: None,
+            collecting: false,
             spare: LogBuffer::default(),
             snapshots,
             snapshot: None,
             finishing: None,
             // A keeper that is started often must not replay ever more.
             since_snapshot: (replayed, 0),
+            snapshot_retry: None,
             gauges,
         })
     }
@@ -150,7 +124,7 @@ impl Owner {
     /// Runs until told to stop or until the log fails.
     pub(crate) async fn run(
         mut self,
-        mut messages: mpsc::Receiver<(Command, Option<OwnedSemaphorePermit>)>,
+        mut messages: mpsc::Receiver<Message>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), KeeperError> {
         let mut session_clock = SessionClock::new(self.clock.now());
@@ -167,10 +141,11 @@ impl Owner {
             }
             let wake = tokio::select! {
                 biased;
-                synced = self.log.done.recv() => Wake::Synced(synced),
+                answer = self.log.answers.recv() => Wake::Log(answer),
                 _ = stop.wait_for(|stop| *stop) => Wake::Stop,
                 () = tick.as_mut() => Wake::Tick,
                 _ = collect.tick() => Wake::Collect,
+                () = time_has_come(self.clock, self.room_check) => Wake::RoomCheck,
                 result = snapshot_finished(&mut self.finishing) => Wake::SnapshotDone(result),
                 message = messages.recv(), if self.takes_messages() => Wake::Message(message),
                 () = snapshot_room(&self.snapshot) => Wake::SnapshotRoom,
@@ -178,17 +153,17 @@ impl Owner {
             // Sessions that a message touches count from now.
             self.processor.expire_sessions(session_clock.advance(self.clock.now()));
             match wake {
-                Wake::Synced(Some(Ok(synced))) => self.synced(synced),
-                Wake::Synced(Some(Err(error))) => break Err(error),
-                Wake::Synced(None) => break Err(KeeperError::Panicked),
+                Wake::Log(Some(Ok(answer))) => self.answered(answer),
+                Wake::Log(Some(Err(error))) => break Err(error),
+                Wake::Log(None) => break Err(KeeperError::Panicked),
                 Wake::Stop | Wake::Message(None) => break Ok(()),
                 Wake::Tick => {}
-                Wake::Collect => self.processor.collect(),
-                Wake::Message(Some((command, permit))) => {
-                    self.processor.handle(command);
-                    drop(permit);
+                Wake::Collect => self.collecting = !self.processor.collect(),
+                Wake::RoomCheck => self.reserve(self.processor.session_room()),
+                Wake::Message(Some(message)) => {
+                    self.handle(message);
                     self.handle_waiting(&mut messages);
-                    if !self.syncing && !self.processor.log.is_empty() {
+                    if self.syncing.is_none() && !self.processor.log.is_empty() {
                         // One look at the sockets: what has come from others meanwhile shares the sync that is about to begin.
                         tokio::task::yield_now().await;
                         self.handle_waiting(&mut messages);
@@ -202,20 +177,28 @@ impl Owner {
         self.shut_down(result).await
     }
 
+    /// Handles a message, refuses it, or keeps it until the log has room.
+    fn handle(&mut self, message: Message) {
+        match self.processor.admit(&message.0) {
+            Admission::Take => self.processor.handle(message.0),
+            Admission::Refuse => self.processor.refuse(message.0),
+            Admission::Wait => self.waiting = Some(message),
+        }
+    }
+
     /// Handles what waits, as much as belongs in a turn.
-    fn handle_waiting(&mut self, messages: &mut mpsc::Receiver<(Command, Option<OwnedSemaphorePermit>)>) {
+    fn handle_waiting(&mut self, messages: &mut mpsc::Receiver<Message>) {
         for _ in 1..TURN_MESSAGES_MAX {
-            if self.processor.log.bytes() > LOG_BYTES_MAX {
+            if self.processor.log.bytes() > LOG_BYTES_MAX || self.waiting.is_some() {
                 break;
             }
-            let Ok((command, permit)) = messages.try_recv() else { break };
-            self.processor.handle(command);
-            drop(permit);
+            let Ok(message) = messages.try_recv() else { break };
+            self.handle(message);
         }
     }
 
     fn takes_messages(&self) -> bool {
-        self.processor.log.bytes() <= LOG_BYTES_MAX && self.held.len() < TURNS_MAX
+        self.processor.log.bytes() <= LOG_BYTES_MAX && self.held.len() < TURNS_MAX && self.waiting.is_none()
     }
 
     /// Sends what may leave, hands the log what has gathered, and moves a snapshot on.
@@ -225,6 +208,10 @@ impl Owner {
             self.held.push_back((self.processor.zxid, turn));
         }
         self.release();
+        let wanted = std::mem::take(&mut self.processor.room.wanted);
+        if wanted > 0 && !self.processor.room.full {
+            self.reserve(wanted);
+        }
         self.commit();
         self.advance_snapshot();
         self.gauges.set(&self.processor, self.held.len());
@@ -240,28 +227,59 @@ impl Owner {
     }
 
     fn commit(&mut self) {
-        if self.syncing || self.processor.log.is_empty() {
+        if self.syncing.is_some() || self.processor.log.is_empty() {
             return;
         }
         let batch = std::mem::replace(&mut self.processor.log, std::mem::take(&mut self.spare));
+        debug_assert!(batch.bytes() <= self.processor.room.bytes, "a transaction is larger than was thought");
+        self.processor.room.bytes = self.processor.room.bytes.saturating_sub(batch.bytes());
         self.since_snapshot.0 += (batch.last_zxid - batch.first_zxid + 1) as u64;
         self.since_snapshot.1 += batch.bytes() as u64;
-        self.syncing = true;
-        // A log thread that has ended says why through `done`.
+        self.syncing = Some(batch.bytes());
+        // A log thread that has ended says why through its answers.
         let _ = self.log.work.send(LogWork::Commit(batch));
     }
 
-    fn synced(&mut self, synced: Synced) {
-        self.syncing = false;
-        self.spare = synced.buffer;
-        self.durable_zxid = synced.zxid;
+    /// Asks the log for room, one question at a time.
+    fn reserve(&mut self, bytes: usize) {
+        self.room_check = None;
+        if !self.reserving {
+            self.reserving = true;
+            let _ = self.log.work.send(LogWork::Reserve(bytes as u64));
+        }
+    }
+
+    fn answered(&mut self, answer: LogAnswer) {
+        match answer.synced {
+            Some((buffer, zxid)) => {
+                self.syncing = None;
+                self.spare = buffer;
+                self.durable_zxid = zxid;
+            }
+            None => self.reserving = false,
+        }
+        let room = &mut self.processor.room;
+        // What is on its way was not counted yet.
+        room.bytes = (answer.room as usize).saturating_sub(self.syncing.unwrap_or(0));
+        room.full = answer.full;
+        self.room_check = answer.full.then(|| self.clock.now() + ROOM_CHECK);
+        if let Some(message) = self.waiting.take() {
+            self.handle(message);
+        }
+        if self.collecting && !self.processor.room.full {
+            self.collecting = !self.processor.collect();
+        }
     }
 
     fn advance_snapshot(&mut self) {
         let config = &self.processor.config;
         if self.snapshot.is_none() {
             let (txns, bytes) = self.since_snapshot;
-            if txns < config.snap_count && bytes < config.snap_log_bytes {
+            let is_due = match self.snapshot_retry {
+                Some(at) => at <= self.clock.now(),
+                None => txns >= config.snap_count || bytes >= config.snap_log_bytes,
+            };
+            if !is_due {
                 return;
             }
             self.since_snapshot = (0, 0);
@@ -269,7 +287,8 @@ impl Owner {
             let sessions =
                 self.processor.sessions.iter().map(|(id, session)| (*id, session.timeout_ms, session.password));
             let zxid = self.processor.zxid;
-            let writer = self.snapshots.start(zxid, sessions.collect());
+            let bytes_about = self.processor.tree.snapshot_bytes_about();
+            let writer = self.snapshots.start(zxid, sessions.collect(), bytes_about);
             self.snapshot = Some(RunningSnapshot { zxid, writer, complete: false });
         }
         let Some(running) = &mut self.snapshot else { return };
@@ -296,19 +315,30 @@ impl Owner {
         match result.and_then(|()| self.snapshots.purge()) {
             Ok(oldest_kept) => {
                 tracing::info!("snapshot of zxid 0x{:x} is written", running.zxid);
+                self.snapshot_retry = None;
                 let _ = self.log.work.try_send(LogWork::Purge(oldest_kept));
             }
-            // Nothing is lost: the log has it all. The next one is tried after as many transactions again.
-            Err(error) => tracing::warn!("{error}: {}", error.cause().unwrap_or_default()),
+            // Nothing is lost: the log has it all.
+            Err(error) => {
+                if self.snapshot_retry.replace(self.clock.now() + SNAPSHOT_PAUSE).is_none() {
+                    tracing::warn!(
+                        "{error}: {}; tried again every {} s, the log grows meanwhile; help: df -h {}",
+                        error.cause().unwrap_or_default(),
+                        SNAPSHOT_PAUSE.as_secs(),
+                        self.snapshots.dir.display()
+                    );
+                }
+            }
         }
     }
 
     async fn shut_down(mut self, result: Result<(), KeeperError>) -> Result<(), KeeperError> {
         let mut result = result;
-        while result.is_ok() && (self.syncing || !self.processor.log.is_empty()) {
+        self.waiting = None;
+        while result.is_ok() && (self.syncing.is_some() || !self.processor.log.is_empty()) {
             self.commit();
-            match self.log.done.recv().await {
-                Some(Ok(synced)) => self.synced(synced),
+            match self.log.answers.recv().await {
+                Some(Ok(answer)) => self.answered(answer),
                 Some(Err(error)) => result = Err(error),
                 None => result = Err(KeeperError::Panicked),
             }
@@ -324,6 +354,14 @@ impl Owner {
         drop(self.log.work);
         let closed = self.log.thread.join().unwrap_or(Err(KeeperError::Panicked));
         result.and(closed)
+    }
+}
+
+/// Resumes at a time, if there is one.
+async fn time_has_come(clock: Clock, at: Option<Instant>) {
+    match at {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -27,6 +27,9 @@ use crate::wal::LogBuffer;
 use crate::watch::{ConnectionId, Event, Watches};
 
 mod reads;
+mod room;
+
+pub(crate) use room::{Admission, LogRoom};
 
 /// A message from an I/O task.
 #[derive(Debug)]
@@ -70,6 +73,8 @@ pub(crate) struct Processor {
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     /// Transactions that the log has not been given yet.
     pub(crate) log: LogBuffer,
+    /// What the log can take of them; the owner's business.
+    pub(crate) room: LogRoom,
     pub(crate) stats: Stats,
     pub(crate) started: Instant,
     clock: Clock,
@@ -97,6 +102,9 @@ enum After {
     Close,
 }
 
+/// The zxid of a reply's header where it is not that of the newest transaction, how it went, and what becomes of the connection.
+type Performed = (Option<i64>, Result<(), ErrorCode>, After);
+
 impl Processor {
     pub(crate) fn new(
         config: Arc<KeeperConfig>,
@@ -112,6 +120,7 @@ impl Processor {
             zxid: state.zxid,
             connections: HashMap::new(),
             log: LogBuffer::default(),
+            room: LogRoom::default(),
             stats: Stats::default(),
             started: clock.now(),
             clock,
@@ -122,14 +131,32 @@ impl Processor {
         }
     }
 
-    /// Handles one message.
+    /// Handles one message that was admitted.
     pub(crate) fn handle(&mut self, command: Command) {
         match command {
             Command::Opened { connection, peer, outbox } => self.opened(connection, peer, outbox),
             Command::Connect { connection, request } => self.connect(connection, request),
-            Command::Request { connection, header, request, at } => self.request(connection, header, request, at),
+            Command::Request { connection, header, request, at } => {
+                self.reply(connection, header, request, at, Processor::perform);
+            }
             Command::FourLetterWord { connection, word } => self.four_letter_word(connection, word),
             Command::Closed { connection } => self.close(connection),
+        }
+    }
+
+    /// Answers a message for which the log has no room: nothing is done. A client that comes to open a session is turned away, and comes again.
+    pub(crate) fn refuse(&mut self, command: Command) {
+        match command {
+            Command::Request { connection, header, request, at } => {
+                let ends = request == Request::CloseSession;
+                self.reply(connection, header, request, at, |_, _, _, _| {
+                    // The session ends by its time-out, when that can be logged.
+                    let after = if ends { After::Close } else { After::Stay };
+                    (None, Err(ErrorCode::OperationTimeout), after)
+                });
+            }
+            Command::Connect { connection, .. } => self.close(connection),
+            command => self.handle(command),
         }
     }
 
@@ -149,18 +176,26 @@ impl Processor {
     /// Time has passed: sessions whose time is over end.
     pub(crate) fn expire_sessions(&mut self, elapsed_ms: u64) {
         for session in self.sessions.advance(elapsed_ms) {
+            // Whoever cannot be declared dead lives on, and may come back.
+            if !self.has_room(self.close_session_bytes(session)) {
+                break;
+            }
             tracing::info!("session 0x{session:x} has expired");
             self.end_session(session);
         }
     }
 
-    /// Deletes containers that have become empty and TTL nodes whose time is over.
-    pub(crate) fn collect(&mut self) {
+    /// Deletes containers that have become empty and TTL nodes whose time is over. Says whether the log had room for all of that.
+    pub(crate) fn collect(&mut self) -> bool {
         for path in self.tree.to_collect(self.clock.now_ms()) {
+            if self.room.full || !self.has_room(Processor::delete_bytes(&path) + self.session_room()) {
+                return false;
+            }
             if let Some(op) = prepare_collection(&self.tree, &path) {
                 self.commit(0, vec![op]);
             }
         }
+        true
     }
 
     /// Ends every connection: the keeper stops. Sessions live on.
@@ -265,7 +300,15 @@ impl Processor {
         self.turn.deliveries.push(Delivery { outbox: connection.outbox, bytes, close: true });
     }
 
-    fn request(&mut self, id: ConnectionId, header: RequestHeader, request: Request, at: Instant) {
+    /// Has a request performed and answers it.
+    fn reply(
+        &mut self,
+        id: ConnectionId,
+        header: RequestHeader,
+        request: Request,
+        at: Instant,
+        perform: impl FnOnce(&mut Processor, ConnectionId, i64, Request) -> Performed,
+    ) {
         self.stats.received += 1;
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.received += 1;
@@ -278,7 +321,7 @@ impl Processor {
         self.body.clear();
         // ZooKeeper answers a ping with the ping's own xid, whatever the request had.
         let reply_xid = if request == Request::Ping { xid::PING } else { header.xid };
-        let (zxid, result, after) = self.perform(id, session, request);
+        let (zxid, result, after) = perform(self, id, session, request);
         let error = result.err().unwrap_or(ErrorCode::Ok);
         let reply = ReplyHeader { xid: reply_xid, zxid: zxid.unwrap_or(self.zxid), err: error };
         let body = std::mem::take(&mut self.body);
@@ -296,12 +339,7 @@ impl Processor {
     }
 
     /// Does what is asked and leaves the body of the reply in `self.body`. The zxid of the reply header is that of the newest transaction, unless one is given.
-    fn perform(
-        &mut self,
-        id: ConnectionId,
-        session: i64,
-        request: Request,
-    ) -> (Option<i64>, Result<(), ErrorCode>, After) {
+    fn perform(&mut self, id: ConnectionId, session: i64, request: Request) -> Performed {
         let result = match request {
             Request::Write(write) => self.write(id, session, &write),
             Request::Multi(writes) => self.multi(id, session, &writes),

@@ -51,13 +51,18 @@ pub struct Keeper {
 impl Keeper {
     /// Takes the directories, recovers, binds the port, and serves. Returns when clients can connect.
     pub fn start(config: KeeperConfig) -> Result<Keeper, KeeperError> {
+        Keeper::start_on(Disk::real(), config)
+    }
+
+    /// As [`Keeper::start`], on a disk that need not be the machine's own.
+    pub fn start_on(disk: Disk, config: KeeperConfig) -> Result<Keeper, KeeperError> {
         let (ready_sender, ready) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = watch::channel(false);
         let gauges = Arc::new(Gauges::default());
         let thread_gauges = gauges.clone();
         let thread = runtime::thread("keeper", move || {
-            let result = serve(config, thread_gauges, stopped, &ready_sender);
+            let result = serve(disk, config, thread_gauges, stopped, &ready_sender);
             end.send_replace(true);
             result
         });
@@ -119,12 +124,13 @@ impl Drop for Keeper {
 }
 
 fn serve(
+    disk: Disk,
     config: KeeperConfig,
     gauges: Arc<Gauges>,
     stop: watch::Receiver<bool>,
     ready: &std::sync::mpsc::SyncSender<SocketAddr>,
 ) -> Result<(), KeeperError> {
-    let (disk, clock, random) = (Disk::real(), Clock::real(), Random::real());
+    let (clock, random) = (Clock::real(), Random::real());
     let runtime =
         runtime::spawn::current_thread().map_err(|source| KeeperError::Start { what: "event loop", source })?;
     let result = runtime.block_on(async {

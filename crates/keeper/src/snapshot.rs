@@ -17,6 +17,7 @@ use runtime::disk::Open;
 use runtime::{Disk, Task};
 use tokio::sync::mpsc;
 
+use crate::config::KeeperConfig;
 use crate::error::KeeperError;
 use crate::tree::{Node, snapshot_pass};
 use crate::txn::read_password;
@@ -35,6 +36,9 @@ const BLOCK_BYTES_MAX: u32 = u32::MAX >> 1;
 
 /// Blocks between the owner and the disk.
 const BLOCKS_WAITING_MAX: usize = 4;
+
+/// Room that a snapshot leaves for the log.
+const LOG_ROOM_BYTES: u64 = 2 * KeeperConfig::PRE_ALLOC_BYTES_MAX;
 
 /// One session: id, time-out in milliseconds, password.
 pub(crate) type SessionRecord = (i64, i32, [u8; PASSWORD_BYTES]);
@@ -110,12 +114,30 @@ impl Snapshots {
         list(self.disk, &self.dir, "snapshot.")
     }
 
-    /// Begins to write the snapshot of this zxid.
-    pub(crate) fn start(&self, zxid: i64, sessions: Vec<SessionRecord>) -> Writer {
+    /// Begins to write the snapshot of this zxid, which will be about so large.
+    pub(crate) fn start(&self, zxid: i64, sessions: Vec<SessionRecord>, bytes_about: u64) -> Writer {
         let (pieces, inbox) = mpsc::channel(BLOCKS_WAITING_MAX + 2);
         let snapshots = self.clone();
-        let task = runtime::spawn_blocking(move || snapshots.write(zxid, &sessions, inbox));
+        let task = runtime::spawn_blocking(move || {
+            // The log needs the last of the room more than a snapshot that would not fit into it.
+            let free = snapshots.disk.free_bytes(&snapshots.dir).unwrap_or(u64::MAX);
+            if free < bytes_about.saturating_add(LOG_ROOM_BYTES) {
+                let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                let path = snapshots.dir.join(snapshot_name(zxid));
+                return Err(KeeperError::Io { what: "write the snapshot", path, source });
+            }
+            let result = snapshots.write(zxid, &sessions, inbox);
+            if result.is_err() {
+                // A piece of a snapshot is of no use and takes room; where it cannot be removed now, the next start does.
+                let _ = snapshots.disk.remove_file(&snapshots.temporary(zxid));
+            }
+            result
+        });
         Writer { pieces, task: Some(task) }
+    }
+
+    fn temporary(&self, zxid: i64) -> PathBuf {
+        self.dir.join(format!("{}.tmp", snapshot_name(zxid)))
     }
 
     fn write(
@@ -125,7 +147,7 @@ impl Snapshots {
         mut pieces: mpsc::Receiver<Piece>,
     ) -> Result<(), KeeperError> {
         let path = self.dir.join(snapshot_name(zxid));
-        let temporary = self.dir.join(format!("{}.tmp", snapshot_name(zxid)));
+        let temporary = self.temporary(zxid);
         let failed = |what| KeeperError::io(what, temporary.clone());
         let file = self.disk.open(&temporary, Open::Truncate).map_err(failed("create the snapshot"))?;
         let mut end = 0;
@@ -188,6 +210,14 @@ impl Snapshots {
             }
         }
         Ok(())
+    }
+
+    /// Gives a damaged snapshot a name under which it is neither read nor counted.
+    pub(crate) fn put_aside(&self, zxid: i64) -> Result<(), KeeperError> {
+        let path = self.dir.join(snapshot_name(zxid));
+        let aside = self.dir.join(format!("{}.damaged", snapshot_name(zxid)));
+        self.disk.rename(&path, &aside).map_err(KeeperError::io("rename the damaged snapshot", path))?;
+        self.disk.sync_dir(&self.dir).map_err(KeeperError::io("sync the directory", &self.dir))
     }
 
     /// Reads one snapshot whole; the reason, where it is damaged.
@@ -256,18 +286,18 @@ impl Input {
     fn contents(&mut self) -> Result<Contents, String> {
         let fixed = self.take(FIXED_HEADER_BYTES as u64)?;
         if &fixed[..8] != MAGIC {
-            return Err("it is no snapshot of this keeper".to_owned());
+            return Err("at offset 0 it is no snapshot of this keeper".to_owned());
         }
         let mut reader = Reader::new(fixed.slice(8..));
         let (version, zxid, count) =
             (number::<i32>(&mut reader)?, number::<i64>(&mut reader)?, number::<i32>(&mut reader)?);
         if version as u32 != VERSION {
-            return Err(format!("its version is {version}, this program reads {VERSION}"));
+            return Err(format!("its version, at offset 8, is {version}; this program reads {VERSION}"));
         }
         let body = self.take(u64::from(count as u32) * SESSION_BYTES as u64)?;
         let crc = self.number()?;
         if crc32c(&[&fixed[..], &body[..]].concat()) != crc {
-            return Err("its header does not match its checksum".to_owned());
+            return Err("the header at offset 0 does not match its checksum".to_owned());
         }
         let mut reader = Reader::new(body);
         let mut sessions = Vec::new();

@@ -36,6 +36,8 @@ pub struct KeeperStatus {
     pub latency_us_mean: u64,
     /// Longest time from request to reply, in milliseconds.
     pub latency_ms_max: u64,
+    /// The disk of the transaction log is full: writes are refused until there is room.
+    pub disk_full: bool,
 }
 
 /// A look at a keeper from outside, also after its end. Cheap to clone; it keeps nothing alive.
@@ -57,7 +59,7 @@ impl KeeperMonitor {
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     zxid: AtomicI64,
-    counts: [AtomicU64; 12],
+    counts: [AtomicU64; 13],
 }
 
 impl Gauges {
@@ -77,6 +79,7 @@ impl Gauges {
             (latency_ms_mean * 1000.0) as u64,
             latency_ms_min,
             latency_ms_max,
+            u64::from(processor.room.full),
         ];
         self.counts.iter().zip(counts).for_each(|(gauge, count)| gauge.store(count, Ordering::Relaxed));
     }
@@ -97,6 +100,7 @@ impl Gauges {
             latency_us_mean: count(9),
             latency_ms_min: count(10),
             latency_ms_max: count(11),
+            disk_full: count(12) != 0,
         }
     }
 }

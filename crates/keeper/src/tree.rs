@@ -219,6 +219,12 @@ impl Tree {
         self.data_bytes
     }
 
+    /// About how large a snapshot of it is: paths, data, and what else a node has.
+    pub(crate) fn snapshot_bytes_about(&self) -> u64 {
+        const NODE_BYTES: u64 = 128;
+        self.data_bytes as u64 + self.nodes.len() as u64 * NODE_BYTES
+    }
+
     pub(crate) fn ephemeral_count(&self) -> usize {
         self.ephemeral_count
     }

@@ -12,9 +12,11 @@
 //!
 //! The crc of a record is CRC-32C over the segment's salt, the other three fields and the body, so bytes of another file or another life of this one do not pass. Zxids rise
 //! by one from record to record and from segment to segment; zeros follow the last record. `synced` tells a torn end from damage (`recovery.rs`): a record that says
-//! "zxid N was on disk before me" proves that an unreadable N is a loss, and not the trace of a crash.
+//! "zxid N was on disk before me" proves that an unreadable N is a loss, and not the trace of a crash. A log that rests, or is closed, says the same of its last record by a
+//! *mark* behind it: a record without a body, of the same zxid. The next record is written over it.
 //!
-//! What is always true: [`Wal::commit`] returns only when the batch is on disk; after an error the log takes nothing more.
+//! What is always true: [`Wal::commit`] returns only when the batch is on disk; after an error the log takes nothing more. Up to [`Wal::room`] bytes are taken for certain: the
+//! file holds zeros there already, so that no full disk can refuse them.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +25,8 @@ use crc_fast::{CrcAlgorithm, Digest};
 use runtime::disk::Open;
 use runtime::{Disk, File, Random};
 
-use crate::error::KeeperError;
+use crate::config::KeeperConfig;
+use crate::error::{KeeperError, is_full_disk};
 use crate::txn::Txn;
 
 pub(crate) const MAGIC: &[u8; 8] = b"TIDEKLOG";
@@ -31,15 +34,15 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 32;
 pub(crate) const RECORD_HEADER_BYTES: usize = 24;
 
-/// A segment that has reached this size is followed by a new one.
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// Largest segment a keeper can have written: one transaction over the limit. Larger files are not ours.
+pub(crate) const SEGMENT_FILE_BYTES_MAX: u64 = 2 * KeeperConfig::SEGMENT_BYTES_MAX;
 
-/// Largest segment a keeper can have written: one batch over the limit. Larger files are not ours.
-pub(crate) const SEGMENT_FILE_BYTES_MAX: u64 = 2 * SEGMENT_BYTES;
-
-/// Zeros are written ahead of the records, so that a sync has no new blocks to note; the stretch doubles from the first to the second of these as the segment grows.
+/// Zeros are written ahead of the records, so that a sync has no new blocks to note and a full disk takes nothing back; the stretch doubles from this to `preAllocSize` as the
+/// segment grows.
 const ZEROS_AHEAD_MIN: u64 = 256 << 10;
-const ZEROS_AHEAD_MAX: u64 = 4 << 20;
+
+/// Bytes of a mark.
+const MARK_BYTES: u64 = RECORD_HEADER_BYTES as u64;
 
 /// Name of the segment that starts with this record.
 pub(crate) fn segment_name(first_zxid: i64) -> String {
@@ -107,11 +110,16 @@ pub(crate) struct Wal {
     random: Random,
     dir: PathBuf,
     force_sync: bool,
+    /// A segment that has reached this size is followed by a new one.
+    segment_bytes: u64,
+    zeros_ahead_max: u64,
     /// First zxids of all segments, oldest first.
     segments: Vec<i64>,
-    /// Made with the first record: a start without writes leaves no file.
+    /// Made when first room is asked for: a start without writes leaves no file.
     open: Option<Segment>,
     synced_zxid: i64,
+    /// The disk had no room the last time some was looked for.
+    full: bool,
 }
 
 #[derive(Debug)]
@@ -125,16 +133,37 @@ struct Segment {
 }
 
 impl Wal {
-    /// Goes on behind `last_zxid`, in a new segment. `segments` are the ones there, by first zxid.
+    /// Goes on behind `last_zxid`, in a new segment of `dir`. `segments` are the ones there, by first zxid.
     pub(crate) fn new(
         disk: Disk,
         random: Random,
         dir: &Path,
-        force_sync: bool,
+        config: &KeeperConfig,
         segments: Vec<i64>,
         last_zxid: i64,
     ) -> Wal {
-        Wal { disk, random, dir: dir.to_owned(), force_sync, segments, open: None, synced_zxid: last_zxid }
+        Wal {
+            disk,
+            random,
+            dir: dir.to_owned(),
+            force_sync: config.force_sync,
+            segment_bytes: config.log_segment_bytes,
+            zeros_ahead_max: config.pre_alloc_bytes,
+            segments,
+            open: None,
+            synced_zxid: last_zxid,
+            full: false,
+        }
+    }
+
+    /// Bytes of transactions that will be taken for certain.
+    pub(crate) fn room(&self) -> u64 {
+        self.open.as_ref().map_or(0, Segment::room)
+    }
+
+    /// Whether the disk had no room the last time some was looked for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
     }
 
     /// Writes a batch and waits until it is on disk. The batch comes back empty, its memory kept.
@@ -142,13 +171,10 @@ impl Wal {
         if batch.is_empty() {
             return Ok(());
         }
-        if self.open.as_ref().is_some_and(|segment| segment.end + batch.bytes() as u64 > SEGMENT_BYTES) {
-            self.close()?;
+        if self.room() < batch.bytes() as u64 {
+            self.extend(batch.bytes() as u64)?;
         }
-        let mut segment = match self.open.take() {
-            Some(segment) => segment,
-            None => self.create(batch.first_zxid)?,
-        };
+        let Some(segment) = &mut self.open else { return Err(KeeperError::Panicked) };
         let ends = batch.starts.iter().skip(1).copied().chain([batch.records.len()]);
         for (start, end) in batch.starts.iter().copied().zip(ends) {
             let record = &mut batch.records[start..end];
@@ -156,29 +182,69 @@ impl Wal {
             let crc = record_crc(segment.salt, &record[4..]);
             record[..4].copy_from_slice(&crc.to_be_bytes());
         }
-        let path = segment.path.clone();
-        let failed = |what| KeeperError::io(what, path.clone());
-        segment.file.write_all_at(&batch.records, segment.end).map_err(failed("write the transaction log"))?;
+        segment
+            .file
+            .write_all_at(&batch.records, segment.end)
+            .map_err(KeeperError::io("write the transaction log", &segment.path))?;
         segment.end += batch.records.len() as u64;
-        segment.zero_ahead().map_err(failed("write the transaction log"))?;
-        if self.force_sync {
-            segment.file.sync_data().map_err(failed("sync the transaction log"))?;
+        let low = stretch(segment.end, self.zeros_ahead_max) / 2;
+        let next = self.stretch_min();
+        let goes_on = self.open.as_ref().is_some_and(|segment| segment.end + next <= self.segment_bytes);
+        if goes_on {
+            self.look_for_room(low, 0)?;
         }
+        self.sync()?;
         self.synced_zxid = batch.last_zxid;
-        self.open = Some(segment);
         batch.clear();
-        Ok(())
+        // The next segment begins with the next transaction, and must not be there before this one ends.
+        if goes_on { Ok(()) } else { self.look_for_room(low, next) }
+    }
+
+    /// Sees to it that so many bytes will be taken for certain. A disk that has no room for that is no error: [`Wal::is_full`] then says so, once in the log.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), KeeperError> {
+        self.look_for_room(bytes, bytes)
+    }
+
+    /// Writes zeros ahead where fewer than `low` bytes are left, so that at least `bytes` are.
+    fn look_for_room(&mut self, low: u64, bytes: u64) -> Result<(), KeeperError> {
+        // What is left after a full disk is no sign of room.
+        let result = if self.room() < low || self.full { self.extend(bytes) } else { Ok(()) };
+        match result {
+            Ok(()) if self.full => {
+                self.full = false;
+                tracing::info!("there is room again in {}: the keeper takes writes", self.dir.display());
+                Ok(())
+            }
+            Err(error) if error.is_full_disk() => {
+                if !self.full {
+                    self.full = true;
+                    tracing::error!(
+                        "{error}: no space left; writes are refused (OperationTimeout) until there is room, which is looked for once a second, and all else goes on; help: df -h {}",
+                        self.dir.display()
+                    );
+                }
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Says behind the last record that it is on disk, so that its damage can be told from a torn end. Written and not synced: it is news for a start after a kill at once, for
+    /// one after a power cut when the kernel has written it back.
+    pub(crate) fn mark(&mut self) -> Result<(), KeeperError> {
+        match &self.open {
+            Some(segment) if segment.has_records() => segment
+                .file
+                .write_all_at(&mark(segment.salt, self.synced_zxid), segment.end)
+                .map_err(KeeperError::io("write the transaction log", &segment.path)),
+            _ => Ok(()),
+        }
     }
 
     /// Trims the open segment to what it holds.
     pub(crate) fn close(&mut self) -> Result<(), KeeperError> {
-        let Some(segment) = self.open.take() else { return Ok(()) };
-        let failed = |what| KeeperError::io(what, segment.path.clone());
-        segment.file.set_len(segment.end).map_err(failed("trim the transaction log"))?;
-        if self.force_sync {
-            segment.file.sync_data().map_err(failed("sync the transaction log"))?;
-        }
-        Ok(())
+        let zxid = self.synced_zxid;
+        self.open.take().map_or(Ok(()), |segment| segment.close(zxid, self.force_sync))
     }
 
     /// Removes the segments in which every record is at or below `zxid`: a snapshot has them.
@@ -194,42 +260,150 @@ impl Wal {
         Ok(())
     }
 
-    fn create(&mut self, first_zxid: i64) -> Result<Segment, KeeperError> {
+    fn sync(&self) -> Result<(), KeeperError> {
+        match &self.open {
+            Some(segment) if self.force_sync => {
+                segment.file.sync_data().map_err(KeeperError::io("sync the transaction log", &segment.path))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes zeros ahead, in the open segment or a new one.
+    fn extend(&mut self, bytes: u64) -> Result<(), KeeperError> {
+        let ahead = self.ahead(bytes);
+        if let Some(segment) = &mut self.open
+            && (segment.end + bytes <= self.segment_bytes || !segment.has_records())
+        {
+            return segment.zero_to(segment.end + ahead);
+        }
+        let next = self.create(self.synced_zxid + 1, bytes)?;
+        // Only now: where there is no room for the next one, what is left in this one still serves.
+        let (before, zxid) = (self.open.replace(next), self.synced_zxid);
+        before.map_or(Ok(()), |segment| segment.close(zxid, self.force_sync))
+    }
+
+    /// How far to write ahead for so many bytes; in small steps where the disk has little room left.
+    fn ahead(&self, bytes: u64) -> u64 {
+        let end = self.open.as_ref().map_or(0, |segment| segment.end);
+        let stretch = stretch(end, self.zeros_ahead_max);
+        let free = self.disk.free_bytes(&self.dir).unwrap_or(u64::MAX);
+        let ahead = if stretch <= free { stretch } else { self.stretch_min() };
+        ahead.max(bytes + MARK_BYTES)
+    }
+
+    /// Where the disk has less than this, it is full.
+    fn stretch_min(&self) -> u64 {
+        stretch(0, self.zeros_ahead_max)
+    }
+
+    fn create(&mut self, first_zxid: i64, bytes: u64) -> Result<Segment, KeeperError> {
         let path = self.dir.join(segment_name(first_zxid));
-        let failed = |what| KeeperError::io(what, path.clone());
-        // A file of that name can only be one whose first record was torn and cut off.
-        let file = self.disk.open(&path, Open::Truncate).map_err(failed("create the transaction log"))?;
-        let salt = self.random.u64();
-        let mut header = Vec::with_capacity(SEGMENT_HEADER_BYTES);
-        header.put_slice(MAGIC);
-        header.put_u32(VERSION);
-        header.put_u64(first_zxid as u64);
-        header.put_u64(salt);
-        header.put_u32(crc32c(&header));
-        file.write_all_at(&header, 0).map_err(failed("write the transaction log"))?;
+        // A file of that name can only be one without a record.
+        let file =
+            self.disk.open(&path, Open::Truncate).map_err(KeeperError::io("create the transaction log", &path))?;
+        let (salt, end) = (self.random.u64(), SEGMENT_HEADER_BYTES as u64);
+        let mut segment = Segment { file, path, salt, end, zeroed: end };
+        let ahead = self.stretch_min().max(bytes + MARK_BYTES);
+        let written = segment
+            .file
+            .write_all_at(&segment_header(first_zxid, salt), 0)
+            .map_err(KeeperError::io("write the transaction log", &segment.path))
+            .and_then(|()| segment.zero_to(end + ahead));
+        if let Err(error) = written {
+            if error.is_full_disk() {
+                self.give_up(first_zxid, &segment.path)?;
+            }
+            return Err(error);
+        }
         if self.force_sync {
-            file.sync_data().map_err(failed("sync the transaction log"))?;
+            segment.file.sync_data().map_err(KeeperError::io("sync the transaction log", &segment.path))?;
             self.disk.sync_dir(&self.dir).map_err(KeeperError::io("sync the directory", &self.dir))?;
         }
         if self.segments.last() != Some(&first_zxid) {
             self.segments.push(first_zxid);
         }
-        Ok(Segment { file, path, salt, end: SEGMENT_HEADER_BYTES as u64, zeroed: SEGMENT_HEADER_BYTES as u64 })
+        Ok(segment)
+    }
+
+    /// Takes a segment back for which there was no room. The transaction it is named after goes into the one before, so it must not come back with a power cut.
+    fn give_up(&mut self, first_zxid: i64, path: &Path) -> Result<(), KeeperError> {
+        self.disk.remove_file(path).map_err(KeeperError::io("remove the unfinished transaction log", path))?;
+        self.segments.retain(|segment| *segment != first_zxid);
+        if self.force_sync {
+            self.disk.sync_dir(&self.dir).map_err(KeeperError::io("sync the directory", &self.dir))?;
+        }
+        Ok(())
     }
 }
 
 impl Segment {
-    /// Keeps at least half a stretch of zeros before the next record.
-    fn zero_ahead(&mut self) -> std::io::Result<()> {
-        let stretch = self.end.clamp(ZEROS_AHEAD_MIN, ZEROS_AHEAD_MAX).next_power_of_two();
-        if self.zeroed >= self.end + stretch / 2 || self.end >= SEGMENT_BYTES {
-            self.zeroed = self.zeroed.max(self.end);
+    fn has_records(&self) -> bool {
+        self.end > SEGMENT_HEADER_BYTES as u64
+    }
+
+    /// Bytes of zeros ahead, but for those of a mark.
+    fn room(&self) -> u64 {
+        self.zeroed.saturating_sub(self.end + MARK_BYTES)
+    }
+
+    fn zero_to(&mut self, to: u64) -> Result<(), KeeperError> {
+        let from = self.zeroed.max(self.end);
+        if to <= from {
             return Ok(());
         }
-        let from = self.zeroed.max(self.end);
-        let to = self.end + stretch;
-        self.file.write_all_at(&vec![0; (to - from) as usize], from)?;
+        let zeros = vec![0; (to - from) as usize];
+        let written = self.file.write_all_at(&zeros, from);
+        if let Err(error) = written {
+            // What a full disk did take is of more use to others.
+            let _ = self.file.set_len(from);
+            return Err(KeeperError::io("write the transaction log", &self.path)(error));
+        }
         self.zeroed = to;
         Ok(())
     }
+
+    fn close(&self, zxid: i64, force_sync: bool) -> Result<(), KeeperError> {
+        close_segment(&self.file, self.salt, self.end, zxid, force_sync)
+            .map_err(KeeperError::io("trim the transaction log", &self.path))
+    }
+}
+
+/// Lets a segment end with its last record, `zxid`, and the mark of that.
+pub(crate) fn close_segment(file: &File, salt: u64, end: u64, zxid: i64, force_sync: bool) -> std::io::Result<()> {
+    let mut length = end;
+    if end > SEGMENT_HEADER_BYTES as u64 {
+        match file.write_all_at(&mark(salt, zxid), end) {
+            Ok(()) => length += MARK_BYTES,
+            // It is worth much, but not a refusal to start.
+            Err(error) if is_full_disk(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    file.set_len(length)?;
+    if force_sync { file.sync_data() } else { Ok(()) }
+}
+
+fn segment_header(first_zxid: i64, salt: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+    bytes.put_slice(MAGIC);
+    bytes.put_u32(VERSION);
+    bytes.put_u64(first_zxid as u64);
+    bytes.put_u64(salt);
+    bytes.put_u32(crc32c(&bytes));
+    bytes
+}
+
+fn mark(salt: u64, zxid: i64) -> Vec<u8> {
+    let mut behind_crc = Vec::with_capacity(RECORD_HEADER_BYTES);
+    behind_crc.put_u32(0);
+    behind_crc.put_u64(zxid as u64);
+    behind_crc.put_u64(zxid as u64);
+    let crc = record_crc(salt, &behind_crc);
+    [&crc.to_be_bytes()[..], &behind_crc].concat()
+}
+
+/// Zeros to write ahead in a segment of this length.
+fn stretch(end: u64, max: u64) -> u64 {
+    end.clamp(ZEROS_AHEAD_MIN.min(max), max).next_power_of_two()
 }

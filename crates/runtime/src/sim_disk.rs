@@ -116,6 +116,13 @@ impl SimDisk {
         self.world().past.take().unwrap_or_default()
     }
 
+    /// The disk as it is now. What a process makes of another disk in this state goes on where one that is killed now has stopped.
+    #[must_use]
+    pub fn moment(self) -> Moment {
+        let world = self.world();
+        Moment(World { past: None, ..world.clone() })
+    }
+
     /// Turns this disk into what another one was at `moment`.
     pub fn become_moment(self, moment: &Moment) {
         let mut world = self.world();

@@ -23,6 +23,11 @@ pub fn write(out: &mut Exposition, board: &Board, status: &KeeperStatus) {
         ("max_latency", "Longest time from request to reply, in milliseconds.", status.latency_ms_max as f64),
         ("uptime", "How long the server has been running, in milliseconds.", uptime_ms as f64),
         ("tidemill_keeper_zxid", "Newest transaction.", status.zxid as f64),
+        (
+            "tidemill_keeper_disk_full",
+            "1 while writes are refused because the disk of the log is full.",
+            f64::from(u8::from(status.disk_full)),
+        ),
     ];
     for (name, help, value) in figures {
         out.gauge(name, help, value);

@@ -52,7 +52,7 @@ impl Home {
     /// Where each record of a segment starts, and where the last one ends.
     fn offsets(&self, first: i64) -> Vec<usize> {
         let bytes = Bytes::from(self.read(&self.segment(first)));
-        let scan = scan(&bytes, first);
+        let scan = scan(&bytes, first, 0);
         scan.records.iter().map(|(_, body)| body.start - RECORD_HEADER_BYTES).chain([scan.end]).collect()
     }
 
@@ -88,7 +88,7 @@ impl Home {
         runtime.block_on(async {
             let sessions =
                 state.sessions.iter().map(|(id, session)| (*id, session.timeout_ms, session.password)).collect();
-            let mut writer = snapshots.start(state.zxid, sessions);
+            let mut writer = snapshots.start(state.zxid, sessions, 0);
             state.tree.start_snapshot();
             loop {
                 writer.until_room().await;
@@ -241,17 +241,28 @@ fn a_damaged_snapshot_gives_way_to_an_older_one() {
     home.write_snapshot(&mut home.recover().unwrap().state);
     let newest = home.dir().join(snapshot_name(4));
     let whole = home.read(&newest);
-    for at in 0..whole.len() {
+    for at in (0..whole.len()).step_by(11) {
         home.flip(&newest, at);
         assert_eq!(home.check_recovers(4).snapshot_zxid, 2, "byte {at}");
         put(&newest, &whole);
     }
-    for cut in 0..whole.len() {
+    for cut in (0..whole.len()).step_by(7) {
         put(&newest, &whole[..cut]);
         assert_eq!(home.check_recovers(4).snapshot_zxid, 2, "cut at {cut}");
     }
     home.flip(&home.dir().join(snapshot_name(2)), 40);
-    assert!(matches!(home.recover(), Err(KeeperError::SnapshotDamaged { .. })));
+    assert_eq!(home.check_recovers(4).snapshot_zxid, 0, "the log reaches back to the beginning");
+    let aside = |zxid| home.dir().join(format!("{}.damaged", snapshot_name(zxid)));
+    assert!(DISK.exists(&aside(2)) && DISK.exists(&aside(4)));
+    DISK.rename(&aside(2), &home.dir().join(snapshot_name(2))).unwrap();
+    DISK.remove_file(&home.segment(1)).unwrap();
+    match home.recover().map(|recovered| recovered.report) {
+        Err(KeeperError::SnapshotDamaged { what, .. }) => {
+            assert_eq!(what, "snapshot.0000000000000002: the block at offset 28 does not match its checksum");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(DISK.exists(&home.dir().join(snapshot_name(2))), "a refusal changes nothing");
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn snapshots_are_taken_while_writing_and_old_files_go() {
         until("a snapshot of this life", || names("snapshot.") > life.min(2));
         block_on(keeper.shutdown()).unwrap();
     }
-    assert_eq!(names("snapshot."), 3);
+    // One may have got its name just as the keeper stopped; the next one takes the oldest along.
+    assert!((3..=4).contains(&names("snapshot.")), "{} snapshots", names("snapshot."));
     assert!(names("log.") < 6, "{} logs", names("log."));
     let keeper = Keeper::start(small(dir.path())).unwrap();
     let mut client = Client::connect(keeper.local_addr(), 10_000);

@@ -2,6 +2,8 @@
 
 mod common;
 mod durability;
+mod failing_disk;
+mod full_disk;
 mod limits;
 mod sessions;
 mod watches;
