@@ -83,8 +83,9 @@ pub async fn run(options: &Options, entity: &Entity, added: &Pairs, hosts: &str)
 async fn alter(session: &Session, options: &Options, kind: &str, name: &str, added: &Pairs) -> Result<(), Failure> {
     if kind == "topics" && session.exists(&paths::topic(name)).await?.is_none() {
         let all = session.get_children(paths::BROKER_TOPICS).await.unwrap_or_default();
-        let failure = Failure::verbatim(format!("Error while executing topic command Topic \"{name}\" does not exist."))
-            .help(format!("bin/kafka-topics.sh --list --zookeeper {EXAMPLE_ZOOKEEPER}"));
+        let failure =
+            Failure::verbatim(format!("Error while executing topic command Topic \"{name}\" does not exist."))
+                .help(format!("bin/kafka-topics.sh --list --zookeeper {EXAMPLE_ZOOKEEPER}"));
         return Err(match spelling::nearest(name, all.iter().map(String::as_str)) {
             Some(near) => failure.cause(format!("did you mean \"{near}\"?")),
             None => failure,
