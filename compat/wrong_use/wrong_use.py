@@ -14,6 +14,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+import beside_apache
 import descriptors
 from cases import CASES, PREPARE
 from harness import PROGRAM, ROOT, Checks, Failed, Process, Workspace, free_port, run, take_ctrl_c, wait_port
@@ -36,6 +37,7 @@ MASKS = [
     (r"Cluster ID [\w-]{22}", "Cluster ID ID"),
     (r"kafka-logs-[\w-]{22}", "kafka-logs-ID"),
     (r"\b\d+ of \d+ s\b", "N of N s"),
+    (r"\bmetadata after \d+ ms", "metadata after N ms"),
     # What measuring tools measure.
     (r"(?m)^\d+ records sent, .*$", "N records sent, ..."),
     (r"(?m)^\d{4}-\d\d-\d\d [\d:]+, \d{4}-\d\d-\d\d [\d:]+, .*$", "TIME, TIME, ..."),
@@ -259,6 +261,8 @@ def main():
         if not wanted or "descriptors" in wanted:
             for name, function, words in descriptors.checks(world):
                 checks.check(name, function, *words)
+        if nightly or "apache" in wanted:
+            beside_apache.check_all(checks, world, wanted)
         helped = [case for case in passed if case.type_help and re.search(r"^help: ", (EXPECTED / f"{case.name}.txt").read_text(), re.M)]
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(lambda case: checks.check(f"{case.name}: its help", type_help, world, case), helped))
