@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::config::KeeperConfig;
 use crate::connection::{self, LARGE_FRAME_BYTES_MAX, Shared};
-use crate::error::KeeperError;
+use crate::error::{KeeperError, is_full_disk};
 use crate::owner::Owner;
 use crate::processor::Processor;
 use crate::recovery::{DATA_FOLDER, recover};
@@ -204,10 +204,13 @@ fn prepare_directory(disk: Disk, directory: &Path) -> Result<runtime::disk::File
     let lock = disk.try_lock(&path).map_err(KeeperError::io("lock", &path))?;
     let lock =
         lock.ok_or_else(|| KeeperError::Locked { dir: directory.to_owned(), holder: disk.lock_holder(&path) })?;
-    // The log is made with the first transaction: that nothing can be written there is told now, not then.
+    // The log is made with the first transaction: that nothing can be written there is told now, not then. A full disk is waited for.
     let probe = data.join(PROBE_FILE);
-    disk.open(&probe, OpenFile::Create).map_err(KeeperError::io("create the file", &probe))?;
-    disk.remove_file(&probe).map_err(KeeperError::io("remove the file", &probe))?;
+    match disk.open(&probe, OpenFile::Create) {
+        Ok(_) => disk.remove_file(&probe).map_err(KeeperError::io("remove the file", &probe))?,
+        Err(error) if is_full_disk(&error) => {}
+        Err(error) => return Err(KeeperError::io("create the file", &probe)(error)),
+    }
     Ok(lock)
 }
 
