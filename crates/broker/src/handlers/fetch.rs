@@ -1,7 +1,8 @@
 //! Fetch: slices of log files for consumers and followers, at once or when enough has come.
 //!
-//! The log is looked at when the request comes, as far as memory holds it; what only the disk has, or what must be checked first, is looked at on the pool for calls that block. Where there is less than `min_bytes`, the request leaves a ticket with each of its partitions and looks again when called,
-//! or at the end of its wait. What is sent goes from file to socket without passing through the program, unless the reader needs another format: looking into batches and
+//! The log is looked at when the request comes, as far as memory holds it; what only the disk has, or what must be checked first, is looked at on the pool for calls
+//! that block. Where there is less than `min_bytes`, the request leaves a ticket with each of its partitions and looks again when called, or at the end of its wait. What
+//! is sent goes from file to socket without passing through the program, unless the reader needs another format: looking into batches and
 //! rewriting them for an old consumer is done on the pool for calls that block, never on the threads that serve everybody.
 
 mod old_readers;
