@@ -58,8 +58,9 @@ def expect(actual, expected, what="output"):
 
 
 def take_ctrl_c():
-    """In a child before it runs: SIGINT ends it again, where whoever started the tests in the background had it ignored."""
+    """In a child before it runs: SIGINT and SIGHUP end it again, where whoever started the tests in the background, or by nohup, had them ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Process:
