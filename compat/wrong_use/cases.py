@@ -13,7 +13,7 @@ class Case:
     stdin: str | None = None
     # Run before it, and must end well.
     before: tuple = ()
-    # Ctrl-C when such a line is printed, or after so many seconds.
+    # Ctrl-C when such a line is printed, or after so many seconds; with both, so long after the line.
     until: str | None = None
     stop_after: float | None = None
     # Typed before Ctrl-C, a line at a time.
@@ -214,7 +214,7 @@ CASES = [
     Case("ctrl-c-configs-zookeeper-down", "bin/kafka-configs.sh --zookeeper localhost:2189 --describe --entity-type topics", until="^note"),
     Case("ctrl-c-shell-zookeeper-down", "bin/zookeeper-shell.sh localhost:2189 ls /", until="^note"),
     Case("ctrl-c-shell", "bin/zookeeper-shell.sh localhost:2181", typed=("ls /brokers/ids",), until=r"^\[0\]"),
-    Case("ctrl-c-producer-broker-down", f"{PRODUCER} localhost:9099 --topic wordsendertest", typed=("hello",), until="^help", twice="^note"),
+    Case("ctrl-c-producer-broker-down", f"{PRODUCER} localhost:9099 --topic wordsendertest", typed=("hello",), until="^help", stop_after=1, twice="^note"),
     Case("ctrl-c-producer", f"{PRODUCER} localhost:9092 --topic interrupted", typed=("kept",), stop_after=1.5,
          before=(f"{CREATE} --replication-factor 1 --topic interrupted",), after=(f"{CONSUMER} --bootstrap-server localhost:9092 --topic interrupted --from-beginning --max-messages 1",)),
     Case("ctrl-c-consumer-zookeeper", f"{CONSUMER} --zookeeper localhost:2181/interrupted --topic t --from-beginning", until="^note", alone=True,

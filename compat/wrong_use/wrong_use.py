@@ -167,8 +167,7 @@ def perform(world, case):
             process.type(line)
         if case.until is not None:
             process.wait_line(case.until, CASE_S)
-        else:
-            time.sleep(case.stop_after)
+        time.sleep(case.stop_after or 0)
         process.process.send_signal(signal.SIGINT)
         if case.twice is not None:
             process.wait_line(case.twice, CASE_S)
