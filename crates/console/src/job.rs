@@ -67,7 +67,7 @@ impl Settings {
         (0..=self.retries_max).map(move |offset| match any {
             true => 0,
             // Only retries wrap: the first is taken as it was said.
-            false => first.checked_add(offset).unwrap_or_else(|| PORT_MIN + offset - (u16::MAX - first) - 1),
+            false => first.checked_add(offset).unwrap_or_else(|| PORT_MIN + (offset - (u16::MAX - first) - 1)),
         })
     }
 }
@@ -186,6 +186,8 @@ mod tests {
         assert_eq!(ports(4040, 2), [4040, 4041, 4042]);
         assert_eq!(ports(0, 1), [0, 0]);
         assert_eq!(ports(u16::MAX, 2), [u16::MAX, PORT_MIN, PORT_MIN + 1]);
+        // From 4040 to the last port, and then up from the first.
+        assert_eq!(ports(4040, u16::MAX).last(), Some(&(PORT_MIN + 4039)));
     }
 
     fn job() -> StreamingContext {
