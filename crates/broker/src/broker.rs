@@ -178,6 +178,27 @@ impl Broker {
         self.monitor.enter(Phase::NotRunning);
         info!(id = self.state.id, "shut down completed");
     }
+
+    /// Ends as `kill -9` would, as far as that goes inside one process: nothing is handed over, synced or marked clean, and the ZooKeeper session is left to expire. For
+    /// tests of what comes after.
+    pub async fn abandon(mut self) {
+        self.acceptors.stop();
+        let _ = self.stop.send(true);
+        self.control.end();
+        self.state.groups.stop();
+        self.state.replicas.stop_all();
+        let state = self.state.clone();
+        let abandoned = runtime::spawn_blocking(move || {
+            if let Some(cleaner) = state.cleaner.get() {
+                cleaner.shutdown();
+            }
+            state.replicas.logs().abandon();
+        });
+        if let Err(problem) = abandoned.await {
+            error!(error = %problem, "abandoning the logs failed");
+        }
+        self.monitor.enter(Phase::NotRunning);
+    }
 }
 
 /// A start under way.
