@@ -7,8 +7,10 @@
 //! - [`broker_keys`], [`topic`]: the tables
 //! - [`settings`]: raw values and where they came from
 //! - [`listeners`]: where to listen, and what to tell clients
+//! - [`dynamic`]: what can be set on a running broker
 
 pub mod broker_keys;
+pub mod dynamic;
 pub mod key;
 pub mod listeners;
 pub mod settings;
@@ -21,6 +23,7 @@ use runtime::Disk;
 use runtime::machine::without_number;
 use storage::CleanerConfig;
 
+pub use dynamic::{ThrottledReplicas, Throttles};
 pub use listeners::{Listener, Listeners};
 pub use settings::{Origin, Settings};
 pub use topic::TopicConfig;
