@@ -334,7 +334,12 @@ impl Cluster {
                 let this = &mut self.nodes[to];
                 let Some(partition) = &mut this.partition else { return };
                 let log_end = Offset(this.log.len() as i64);
-                let cut = truncation(&this.epochs, log_end, partition.high_watermark(), end);
+                let cut = truncation(
+                    |epoch| this.epochs.end_offset_for(epoch, log_end),
+                    log_end,
+                    partition.high_watermark(),
+                    end,
+                );
                 this.log.truncate(cut.offset.0 as usize);
                 this.epochs.truncate_from_end(cut.offset);
                 this.synced = this.synced.min(this.log.len());
