@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use protocol::error::ErrorCode;
-use protocol::types::{BrokerId, TopicPartition, Uuid};
-use replication::{BrokerEpoch, LiveBrokers};
+use protocol::types::{TopicPartition, Uuid};
+use replication::LiveBrokers;
 use runtime::Clock;
 use storage::{LogConfig, LogManager, StorageError, TimestampType};
 use tracing::{error, info, warn};
@@ -161,10 +161,8 @@ impl ReplicaManager {
         if !image.complete {
             return;
         }
-        let live: LiveBrokers =
-            image.brokers.values().map(|broker| (BrokerId(broker.id), BrokerEpoch(broker.epoch))).collect();
-        if **self.live.read() != live {
-            *self.live.write() = Arc::new(live);
+        if !Arc::ptr_eq(&*self.live.read(), &image.live) {
+            *self.live.write() = image.live.clone();
         }
         self.drop_gone(image);
         for topic in image.topics.values() {
