@@ -24,6 +24,7 @@ use tracing::{debug, warn};
 use super::Word;
 use crate::config::ReplicaFetchConfig;
 use crate::replica_manager::HostedPartition;
+use crate::replica_manager::throttle::{THROTTLED_PAUSE, Throttle};
 use crate::replica_manager::partition::follower::{FetchPosition, Fetched, FollowError};
 
 /// First pause after an error that passes by itself, such as a leader that has not heard of its election yet. It doubles up to `replica.fetch.backoff.ms`.
@@ -37,6 +38,7 @@ pub struct Following {
     broker: i32,
     leader: BrokerId,
     settings: ReplicaFetchConfig,
+    throttle: Arc<Throttle>,
     partitions: BTreeMap<TopicPartition, Followed>,
     /// Names of topics, as the leader answers by their ids.
     topics: HashMap<Uuid, Arc<str>>,
@@ -52,6 +54,8 @@ struct Followed {
     paused_until: Option<Instant>,
     /// How long the next pause is.
     pause: Duration,
+    /// Whether the last answer left nothing to fetch below the leader's high watermark: what is new is never throttled.
+    in_sync: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,11 +89,12 @@ pub struct Taken {
 impl Following {
     /// What `broker` follows from `leader`: nothing yet.
     #[must_use]
-    pub fn new(broker: i32, leader: BrokerId, settings: ReplicaFetchConfig) -> Following {
+    pub fn new(broker: i32, leader: BrokerId, settings: ReplicaFetchConfig, throttle: Arc<Throttle>) -> Following {
         Following {
             broker,
             leader,
             settings,
+            throttle,
             partitions: BTreeMap::new(),
             topics: HashMap::new(),
             session: Session { epoch: INITIAL_EPOCH, ..Session::default() },
@@ -127,8 +132,9 @@ impl Following {
             Word::Follow(hosted, epoch) => {
                 let partition = hosted.partition().clone();
                 let asked = self.partitions.get(&partition).and_then(|followed| followed.asked);
-                self.partitions
-                    .insert(partition, Followed { hosted, epoch, asked, paused_until: None, pause: PAUSE_MIN });
+                let followed =
+                    Followed { hosted, epoch, asked, paused_until: None, pause: PAUSE_MIN, in_sync: false };
+                self.partitions.insert(partition, followed);
             }
             Word::Unfollow(partition) => {
                 if let Some(asked) = self.partitions.remove(&partition).and_then(|followed| followed.asked) {
@@ -157,8 +163,12 @@ impl Following {
         let is_full = self.session.epoch == INITIAL_EPOCH;
         let mut topics: Vec<FetchTopic> = Vec::new();
         let mut wanted = 0;
+        let exhausted = self.throttle.is_exhausted();
         for (partition, followed) in &mut self.partitions {
             let topic_id = followed.hosted.topic_id();
+            if exhausted && !followed.in_sync && followed.hosted.is_throttled_follower() {
+                followed.paused_until = Some(now + THROTTLED_PAUSE);
+            }
             let ready = followed.paused_until.is_none_or(|until| until <= now)
                 // A topic that an old tool made has no id until the controller has met it.
                 && topic_id != Uuid::ZERO
@@ -286,7 +296,11 @@ impl Following {
         match follow(&followed.hosted, &asked, data) {
             Ok(bytes) => {
                 followed.pause = PAUSE_MIN;
+                followed.in_sync = followed.hosted.log().log_end_offset().0 >= data.high_watermark;
                 taken.bytes += bytes;
+                if bytes > 0 && followed.hosted.is_throttled_follower() {
+                    self.throttle.count(bytes);
+                }
                 if bytes > 0 && followed.hosted.must_flush_before_fetch() {
                     taken.to_flush.push(followed.hosted.clone());
                 }

@@ -76,6 +76,12 @@ impl LogManager {
         all
     }
 
+    /// Whether a directory failed.
+    #[must_use]
+    pub fn is_any_offline(&self) -> bool {
+        self.dirs.iter().any(|dir| dir.log_dir.check().is_err())
+    }
+
     /// Whether no directory is left: the broker can do nothing more.
     #[must_use]
     pub fn is_all_offline(&self) -> bool {
