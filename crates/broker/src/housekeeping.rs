@@ -51,7 +51,7 @@ pub async fn housekeeping(
             replicas.on_tick();
         }
         if run_maintenance {
-            replicas.give_up_offline();
+            replicas.give_up_unwritable();
         }
         let logs = replicas.logs().clone();
         let worked = runtime::spawn_blocking(move || {

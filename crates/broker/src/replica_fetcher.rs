@@ -78,7 +78,9 @@ impl Fetchers {
             other.leave(Word::Unfollow(hosted.partition().clone()));
         }
         let known = inner.fetchers.contains_key(&leader);
-        let new = || Arc::new(Fetcher::new(Following::new(self.broker, leader, self.settings, self.throttle.clone()), leader));
+        let new = || {
+            Arc::new(Fetcher::new(Following::new(self.broker, leader, self.settings, self.throttle.clone()), leader))
+        };
         let fetcher = inner.fetchers.entry(leader).or_insert_with(new);
         fetcher.leave(Word::Follow(hosted.clone(), epoch));
         if !known {

@@ -126,14 +126,14 @@ impl ReplicaManager {
         self.id
     }
 
-    /// Gives up what this broker leads on a directory that failed, so that replicas on disks that work take over. Kafka's broker tells the controller by a znode
+    /// Gives up what this broker leads on a directory that failed or is full, so that replicas on disks that take writes lead. Kafka's broker tells the controller by a znode
     /// (`/log_dir_event_notification`); here the leader writes the state, as it writes its ISR.
-    pub fn give_up_offline(&self) {
-        if !self.logs.is_any_offline() {
+    pub fn give_up_unwritable(&self) {
+        if self.logs.is_writable() {
             return;
         }
         for hosted in self.all() {
-            if hosted.leader_epoch().is_ok() && hosted.log().check_open().is_err() {
+            if hosted.leader_epoch().is_ok() && hosted.log().check_appends().is_err() {
                 self.outside.requests.send(StateRequest::GiveUp(hosted));
             }
         }
@@ -213,7 +213,8 @@ impl ReplicaManager {
         let again = std::mem::take(&mut *self.again.lock());
         self.drop_gone(image);
         for topic in image.topics.values() {
-            let is_same = !again.contains(&topic.name) && before.topic(&topic.name).is_some_and(|before| Arc::ptr_eq(before, topic));
+            let is_same = !again.contains(&topic.name)
+                && before.topic(&topic.name).is_some_and(|before| Arc::ptr_eq(before, topic));
             if lives_changed || !is_same {
                 self.apply_topic(topic);
             }

@@ -24,8 +24,8 @@ use tracing::{debug, warn};
 use super::Word;
 use crate::config::ReplicaFetchConfig;
 use crate::replica_manager::HostedPartition;
-use crate::replica_manager::throttle::{THROTTLED_PAUSE, Throttle};
 use crate::replica_manager::partition::follower::{FetchPosition, Fetched, FollowError};
+use crate::replica_manager::throttle::{THROTTLED_PAUSE, Throttle};
 
 /// First pause after an error that passes by itself, such as a leader that has not heard of its election yet. It doubles up to `replica.fetch.backoff.ms`.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -54,6 +54,8 @@ struct Followed {
     paused_until: Option<Instant>,
     /// How long the next pause is.
     pause: Duration,
+    /// Whether its trouble was told; it is told once, until it is over.
+    told: bool,
     /// Whether the last answer left nothing to fetch below the leader's high watermark: what is new is never throttled.
     in_sync: bool,
 }
@@ -132,8 +134,15 @@ impl Following {
             Word::Follow(hosted, epoch) => {
                 let partition = hosted.partition().clone();
                 let asked = self.partitions.get(&partition).and_then(|followed| followed.asked);
-                let followed =
-                    Followed { hosted, epoch, asked, paused_until: None, pause: PAUSE_MIN, in_sync: false };
+                let followed = Followed {
+                    hosted,
+                    epoch,
+                    asked,
+                    paused_until: None,
+                    pause: PAUSE_MIN,
+                    told: false,
+                    in_sync: false,
+                };
                 self.partitions.insert(partition, followed);
             }
             Word::Unfollow(partition) => {
@@ -168,6 +177,11 @@ impl Following {
             let topic_id = followed.hosted.topic_id();
             if exhausted && !followed.in_sync && followed.hosted.is_throttled_follower() {
                 followed.paused_until = Some(now + THROTTLED_PAUSE);
+            }
+            if followed.paused_until.is_none_or(|until| until <= now) && followed.hosted.log().check_appends().is_err()
+            {
+                // A fetch says that this replica is able to follow, and would bring one whose disk failed or is full back into the ISR.
+                followed.paused_until = Some(now + self.settings.pause_max);
             }
             let ready = followed.paused_until.is_none_or(|until| until <= now)
                 // A topic that an old tool made has no id until the controller has met it.
@@ -296,6 +310,7 @@ impl Following {
         match follow(&followed.hosted, &asked, data) {
             Ok(bytes) => {
                 followed.pause = PAUSE_MIN;
+                followed.told = false;
                 followed.in_sync = followed.hosted.log().log_end_offset().0 >= data.high_watermark;
                 taken.bytes += bytes;
                 if bytes > 0 && followed.hosted.is_throttled_follower() {
@@ -310,14 +325,18 @@ impl Following {
                 self.pause(partition, now);
             }
             Err(Refused::Code(code)) => {
-                warn!(%partition, leader = self.leader.0, epoch = asked.epoch.0, %code, "the leader refuses a follower");
+                if !std::mem::replace(&mut followed.told, true) {
+                    warn!(%partition, leader = self.leader.0, epoch = asked.epoch.0, %code, "the leader refuses a follower");
+                }
                 followed.pause = self.settings.pause_max;
                 self.pause(partition, now);
             }
             // The inbox holds, or soon will, what the partition is now.
             Err(Refused::Own(FollowError::NotFollowing)) => {}
             Err(Refused::Own(error)) => {
-                warn!(%partition, leader = self.leader.0, %error, "cannot take what the leader sent");
+                if !std::mem::replace(&mut followed.told, true) {
+                    warn!(%partition, leader = self.leader.0, %error, "cannot take what the leader sent");
+                }
                 followed.pause = self.settings.pause_max;
                 self.pause(partition, now);
             }

@@ -30,7 +30,7 @@ pub enum StateRequest {
     Reread(Arc<HostedPartition>),
     /// Write this state, which differs by its epoch.
     Raise(Arc<HostedPartition>, LeaderAndIsr),
-    /// Lead no more, where others are in sync: the log's directory failed.
+    /// Lead no more, where others are in sync: the log's directory failed or is full.
     GiveUp(Arc<HostedPartition>),
 }
 
@@ -100,7 +100,7 @@ pub async fn write_states(
                 }
                 StateRequest::GiveUp(hosted) => {
                     if let Some(action) = given_up(replicas.id(), &hosted) {
-                        info!(partition = %hosted.partition(), "leaving the lead to others: the log is offline");
+                        info!(partition = %hosted.partition(), "leaving the lead to others: the log takes no appends");
                         actions.push(action);
                         purposes.push((hosted, Purpose::GiveUp));
                     }
@@ -179,7 +179,9 @@ async fn write(
                 hosted.on_isr_update(epoch, IsrUpdate::Accepted { partition_epoch: state.zk_version });
                 hosted.on_state(&hosted.replicas(), &state, &replicas.live());
             }
-            (Purpose::Epoch | Purpose::GiveUp, Some(state), _) => hosted.on_state(&hosted.replicas(), &state, &replicas.live()),
+            (Purpose::Epoch | Purpose::GiveUp, Some(state), _) => {
+                hosted.on_state(&hosted.replicas(), &state, &replicas.live())
+            }
             (Purpose::Isr(epoch, _), None, Ok(_)) => {
                 replicas.isr_changes.failed_updates.one();
                 hosted.on_isr_update(epoch, IsrUpdate::VersionConflict);

@@ -76,10 +76,10 @@ impl LogManager {
         all
     }
 
-    /// Whether a directory failed.
+    /// Whether every directory takes appends: none failed, none is full.
     #[must_use]
-    pub fn is_any_offline(&self) -> bool {
-        self.dirs.iter().any(|dir| dir.log_dir.check().is_err())
+    pub fn is_writable(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.log_dir.check_appends().is_ok())
     }
 
     /// Whether no directory is left: the broker can do nothing more.

@@ -35,9 +35,8 @@ impl Fetch {
         if !selects {
             return None;
         }
-        let is_near = |broker: i32| {
-            image.brokers.get(&broker).and_then(|broker| broker.rack.as_deref()) == Some(&*self.rack)
-        };
+        let is_near =
+            |broker: i32| image.brokers.get(&broker).and_then(|broker| broker.rack.as_deref()) == Some(&*self.rack);
         if is_near(self.broker.id) {
             return None;
         }
