@@ -136,7 +136,7 @@ async fn a_consumer_is_sent_to_the_replica_in_its_rack_and_served_there() {
     let ask = async |broker: i32, rack: &str, version: i16| {
         let answer = connection(&cluster, broker).await.send_version(&request(rack, 0), version).await.unwrap();
         let data = &answer.responses[0].partitions[0];
-        (data.error_code, data.preferred_read_replica, data.records.len() > 0)
+        (data.error_code, data.preferred_read_replica, !data.records.is_empty())
     };
     let misdirected = ErrorCode::NOT_LEADER_OR_FOLLOWER.0;
     assert_eq!(ask(leader, &format!("rack-{near}"), 11).await, (0, near, false), "sent to its rack");

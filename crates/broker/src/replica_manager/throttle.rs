@@ -41,29 +41,39 @@ impl Throttle {
         match (rate, bucket.as_mut()) {
             (None, _) => *bucket = None,
             (Some(rate), Some(known)) if known.rate == rate => {}
-            (Some(rate), _) => *bucket = Some(Bucket { rate, left: rate, filled: self.clock.now() }),
+            (Some(rate), _) => *bucket = Some(Bucket::new(rate, self.clock.now())),
         }
     }
 
     /// Nothing more may pass now.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        self.bucket.lock().as_mut().is_some_and(|bucket| {
-            bucket.fill(self.clock.now());
-            bucket.left <= 0
-        })
+        self.bucket.lock().as_mut().is_some_and(|bucket| bucket.is_empty(self.clock.now()))
     }
 
     /// So many bytes passed.
     pub fn count(&self, bytes: usize) {
         if let Some(bucket) = self.bucket.lock().as_mut() {
-            bucket.fill(self.clock.now());
-            bucket.left = bucket.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+            bucket.take(i64::try_from(bytes).unwrap_or(i64::MAX), self.clock.now());
         }
     }
 }
 
 impl Bucket {
+    fn new(rate: i64, now: Instant) -> Bucket {
+        Bucket { rate, left: rate, filled: now }
+    }
+
+    fn is_empty(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.left <= 0
+    }
+
+    fn take(&mut self, bytes: i64, now: Instant) {
+        self.fill(now);
+        self.left = self.left.saturating_sub(bytes);
+    }
+
     fn fill(&mut self, now: Instant) {
         let elapsed_us = i64::try_from(now.saturating_duration_since(self.filled).as_micros()).unwrap_or(i64::MAX);
         let more = i64::try_from(i128::from(elapsed_us) * i128::from(self.rate) / 1_000_000).unwrap_or(i64::MAX);
@@ -78,21 +88,35 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_mean_rate_is_kept_whatever_the_size_of_the_pieces() {
-        let throttle = Throttle::new(Clock::real());
-        assert!(!throttle.is_exhausted());
-        throttle.set_rate(Some(1_000));
-        let mut passed = 0;
-        for _ in 0..1_000 {
-            if !throttle.is_exhausted() {
-                throttle.count(700);
-                passed += 700;
+    #[test]
+    fn the_mean_rate_is_kept_whatever_the_size_of_the_pieces() {
+        let check = |piece: i64| {
+            let start = Clock::real().now();
+            let mut bucket = Bucket::new(1_000, start);
+            let mut passed = 0;
+            for step in 0..1_000 {
+                let now = start + Duration::from_millis(10) * step;
+                if !bucket.is_empty(now) {
+                    bucket.take(piece, now);
+                    passed += piece;
+                }
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        // Ten seconds, one of them saved up at the start, and a piece begun at the end of each.
-        assert!((10_000..=11_700).contains(&passed), "{passed} bytes in 10 s at 1,000 a second");
+            // Ten seconds, one more saved up at the start, and a piece that was begun at the end.
+            assert!((10_000..=11_000 + piece).contains(&passed), "{passed} bytes in pieces of {piece}");
+        };
+        check(10);
+        check(700);
+        check(4_000);
+    }
+
+    #[test]
+    fn without_a_rate_everything_passes() {
+        let throttle = Throttle::new(Clock::real());
+        throttle.count(usize::MAX);
+        assert!(!throttle.is_exhausted());
+        throttle.set_rate(Some(10));
+        throttle.count(1_000);
+        assert!(throttle.is_exhausted());
         throttle.set_rate(None);
         assert!(!throttle.is_exhausted());
     }
