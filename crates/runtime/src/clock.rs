@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::sim_time::SimClock;
+
 /// A point on the monotonic clock. Only differences mean something.
 pub type Instant = tokio::time::Instant;
 
@@ -10,6 +12,8 @@ pub type Instant = tokio::time::Instant;
 pub enum Clock {
     /// The machine's own clocks.
     Real,
+    /// Those of a host in a simulated world.
+    Sim(SimClock),
 }
 
 impl Clock {
@@ -28,6 +32,7 @@ impl Clock {
                 Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
                 Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
             },
+            Clock::Sim(clock) => clock.now_ms(),
         }
     }
 
@@ -36,6 +41,7 @@ impl Clock {
     pub fn now(self) -> Instant {
         match self {
             Clock::Real => tokio::time::Instant::now(),
+            Clock::Sim(clock) => clock.now(),
         }
     }
 
@@ -43,6 +49,7 @@ impl Clock {
     pub async fn sleep(self, duration: Duration) {
         match self {
             Clock::Real => tokio::time::sleep(duration).await,
+            Clock::Sim(clock) => clock.sleep_until(clock.now() + duration).await,
         }
     }
 
@@ -50,6 +57,7 @@ impl Clock {
     pub async fn sleep_until(self, deadline: Instant) {
         match self {
             Clock::Real => tokio::time::sleep_until(deadline).await,
+            Clock::Sim(clock) => clock.sleep_until(deadline).await,
         }
     }
 
@@ -57,6 +65,8 @@ impl Clock {
     pub fn block_for(self, duration: Duration) {
         match self {
             Clock::Real => std::thread::sleep(duration),
+            // A simulated world has no threads of its own, and its time stands still while code runs.
+            Clock::Sim(_) => {}
         }
     }
 }
