@@ -288,7 +288,9 @@ impl Start {
             flusher: logs.flusher().clone(),
             clock: self.clock,
         };
-        runtime::spawn(run_fetchers(fetchers, fetching, stopped.clone()));
+        if !self.surroundings.simulated {
+            runtime::spawn(run_fetchers(fetchers, fetching, stopped.clone()));
+        }
         runtime::spawn(act_on_images(replicas.clone(), raw, publisher, stopped.clone()));
         runtime::spawn(groups.run(stopped.clone()));
         runtime::spawn(housekeeping(self.config.clone(), replicas.clone(), self.clock, stopped.clone()));

@@ -50,7 +50,10 @@ impl Clock {
     #[must_use]
     pub fn monotonic_ms(self) -> i64 {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
-        let now = self.now();
+        let now = match self {
+            Clock::Real => self.now(),
+            Clock::Sim(clock) => return clock.monotonic_ms(),
+        };
         let origin = *ORIGIN.get_or_init(|| now);
         i64::try_from(now.saturating_duration_since(origin).as_millis()).unwrap_or(i64::MAX)
     }

@@ -101,6 +101,10 @@ impl SimClock {
         time.beginning + time.now
     }
 
+    pub(crate) fn monotonic_ms(self) -> i64 {
+        self.time.now().as_millis() as i64
+    }
+
     pub(crate) fn sleep_until(self, deadline: Instant) -> SimSleep {
         let deadline = deadline.saturating_duration_since(self.time.lock().beginning);
         SimSleep { clock: self, deadline, set: None }

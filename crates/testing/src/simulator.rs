@@ -164,7 +164,9 @@ fn hear_panics() {
         std::panic::set_hook(Box::new(move |panic| {
             if IS_RUNNING.get() {
                 let text = panic.to_string();
-                PANIC.with(|heard| heard.borrow_mut().get_or_insert(text));
+                PANIC.with(|heard| {
+                    heard.borrow_mut().get_or_insert(text);
+                });
             } else {
                 before(panic);
             }

@@ -189,27 +189,31 @@ impl Process {
             let _host = self.host.enter();
             runtime::spawn::run_until_idle(&self.runtime);
         }
-        match &mut self.stage {
-            Stage::Starting(slot) => match lock(slot).take() {
-                None => return Became::Same,
-                Some(Err(error)) => return Became::Ended(Some(error.to_string())),
-                Some(Ok(broker)) => {
-                    let state = broker.state().clone();
-                    self.stage = Stage::Serving(Box::new(broker), state);
-                }
-            },
-            // A broker whose directories have all failed is stopped by whoever runs it.
-            Stage::Serving(_, state) => {
-                return match state.replicas.logs().is_all_offline() {
-                    true => Became::Ended(Some("all log directories have failed".to_owned())),
-                    false => Became::Same,
-                };
+        let started = match &self.stage {
+            Stage::Starting(slot) => lock(slot).take(),
+            Stage::Serving(..) | Stage::Stopping(..) => None,
+        };
+        match started {
+            Some(Ok(broker)) => {
+                let state = broker.state().clone();
+                self.stage = Stage::Serving(Box::new(broker), state);
+                return Became::Serving;
             }
-            Stage::Stopping(slot, _) => {
-                return if lock(slot).is_some() { Became::Ended(None) } else { Became::Same };
-            }
+            Some(Err(error)) => return Became::Ended(Some(error.to_string())),
+            None => {}
         }
-        Became::Serving
+        match &self.stage {
+            Stage::Starting(_) => Became::Same,
+            // A broker whose directories have all failed is stopped by whoever runs it.
+            Stage::Serving(_, state) => match state.replicas.logs().is_all_offline() {
+                true => Became::Ended(Some("all log directories have failed".to_owned())),
+                false => Became::Same,
+            },
+            Stage::Stopping(slot, _) => match lock(slot).is_some() {
+                true => Became::Ended(None),
+                false => Became::Same,
+            },
+        }
     }
 
     /// The answers that are ready: none closes the connection.
