@@ -111,6 +111,7 @@ fn finish(world: &mut World) -> Result<Summary, Violation> {
         world.run_until(world.now() + LOOK)?;
         let Some(missing) = ending::missing(world) else { break };
         if world.now() > healed + RECOVERY_MAX {
+            world.say(|| ending::describe(world));
             return history::broken("I12", format!("{RECOVERY_MAX:?} after everything was healed: {missing}"));
         }
     }

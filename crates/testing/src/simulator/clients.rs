@@ -217,7 +217,7 @@ pub fn metadata() -> MetadataRequest {
 /// The question for a producer id.
 #[must_use]
 pub fn producer_id() -> InitProducerIdRequest {
-    InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() }
+    InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 60_000, ..Default::default() }
 }
 
 /// A request's frame, without its size.

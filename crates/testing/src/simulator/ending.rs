@@ -1,6 +1,7 @@
 //! The end of a run: when everything has come together again, and what must be true of it then.
 
 use bytes::Bytes;
+use protocol::records::batch::BatchIter;
 use protocol::types::Offset;
 use storage::ReadLimit;
 
@@ -11,7 +12,7 @@ use super::world::World;
 /// What a log is read by.
 const READ_BYTES: usize = 1 << 20;
 
-/// What is still missing before the run may end; nothing once all has come together (I12, I13).
+/// What is still missing before the run may end; nothing once all has come together (I12, I13) and brokers believe what the tree says (I18).
 #[must_use]
 pub fn missing(world: &World) -> Option<String> {
     for server in &world.servers {
@@ -50,6 +51,11 @@ pub fn missing(world: &World) -> Option<String> {
                     (leader, epoch)
                 ));
             }
+            let image = world.servers[broker].state()?.metadata.image();
+            let shown = image.topic(TOPIC).and_then(|topic| topic.partition(partition)).and_then(|one| one.state.clone());
+            if shown.as_ref() != Some(&state) {
+                return Some(format!("broker {broker} sees {shown:?} of partition {partition}, and the tree says {state:?}"));
+            }
             let (own, high_watermark) = (hosted.log().log_end_offset(), hosted.high_watermark());
             if own != end || high_watermark != end {
                 return Some(format!(
@@ -67,7 +73,42 @@ pub fn missing(world: &World) -> Option<String> {
     None
 }
 
-/// Holds the logs against each other (I10) and against what was seen (I1, I3 to I5), and what brokers believe against the tree (I18).
+/// Where everybody stands, for whoever looks for what went wrong.
+#[must_use]
+pub fn describe(world: &World) -> String {
+    let mut text = String::new();
+    for partition in 0..world.plan.partitions as i32 {
+        text += &format!("\n  partition {partition}: the tree says {:?}", world.state_of(partition));
+        for broker in 0..world.plan.brokers {
+            let Some(hosted) = world.hosted(broker, partition) else { continue };
+            text += &format!(
+                "\n    broker {broker}: leader and epoch {:?}, log end {}, high watermark {}, durable {}",
+                hosted.leader_and_epoch(),
+                hosted.log().log_end_offset(),
+                hosted.high_watermark(),
+                hosted.log().durable_offset()
+            );
+        }
+    }
+    for server in &world.servers {
+        let Some((state, process)) = server.state().zip(server.process.as_ref()) else { continue };
+        text += &format!("\n  broker {}: directories {:?}", server.number, state.replicas.logs().status());
+        for fetcher in state.replicas.fetchers().all() {
+            let following = fetcher.following();
+            text += &format!(
+                "\n    from {}: {} followed, {} paused, due {}, {:?}",
+                fetcher.leader(),
+                following.len(),
+                following.paused(),
+                following.due().is_some(),
+                process.fetches.get(&fetcher.leader().0)
+            );
+        }
+    }
+    text
+}
+
+/// Holds the logs against each other (I10) and against what was seen (I1, I3 to I5).
 ///
 /// # Errors
 /// The first broken promise.
@@ -80,6 +121,7 @@ pub fn compare(world: &World) -> Result<(), Violation> {
                 None => first = Some(bytes),
                 Some(first) if *first == bytes => {}
                 Some(first) => {
+                    world.say(|| format!("broker 0: {}\nbroker {broker}: {}", batches(first), batches(&bytes)));
                     let (one, other) = (decode(first.clone()), decode(bytes));
                     let at = one.iter().zip(&other).position(|(one, other)| one != other);
                     return broken(
@@ -95,21 +137,27 @@ pub fn compare(world: &World) -> Result<(), Violation> {
         }
         let log = decode(first.unwrap_or_default());
         world.history.compare(partition, &log, world.plan.committed_survives())?;
-        for broker in 0..world.plan.brokers {
-            let Some(state) = world.servers[broker].state() else { continue };
-            let image = state.metadata.image();
-            let shown = image.topic(TOPIC).and_then(|topic| topic.partition(partition)).and_then(|one| one.state.clone());
-            let tree = world.state_of(partition);
-            if shown != tree {
-                return broken("I18", format!("broker {broker}, partition {partition}: it sees {shown:?}, the tree says {tree:?}"));
-            }
-        }
     }
     Ok(())
 }
 
 fn decode(bytes: Bytes) -> Vec<(i64, u64)> {
     clients::values(bytes).unwrap_or_default()
+}
+
+/// Batches of a log: base offset, epoch, producer sequence and size.
+fn batches(log: &Bytes) -> String {
+    let headers = BatchIter::new(log.clone()).flatten().map(|batch| {
+        let header = batch.header;
+        format!(
+            "{}..{} of epoch {} (sequence {})",
+            header.base_offset,
+            header.last_offset(),
+            header.partition_leader_epoch.0,
+            header.base_sequence
+        )
+    });
+    headers.collect::<Vec<_>>().join(", ")
 }
 
 /// A whole log as a broker has it on its disk.

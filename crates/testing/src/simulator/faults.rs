@@ -228,6 +228,11 @@ pub fn heal(world: &mut World) -> Result<(), Violation> {
     for broker in 0..world.plan.brokers {
         mend_disk(world, broker);
         world.resume(broker)?;
+        // A log that could not be opened stays offline until its broker starts anew, as with Kafka: whoever mends a disk does that too.
+        let is_broken = |state: &std::sync::Arc<broker::state::BrokerState>| !state.replicas.logs().offline().is_empty();
+        if world.servers[broker].state().is_some_and(is_broken) {
+            world.kill(broker, false);
+        }
         if world.servers[broker].process.is_none() {
             world.restart_later(broker);
         }
