@@ -179,3 +179,39 @@ impl Log {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use protocol::types::BrokerId;
+    use runtime::sim_disk::{Fault, Operation, SimDisk};
+    use runtime::{Clock, Disk};
+
+    use super::*;
+    use crate::config::{LogConfig, LogManagerConfig};
+    use crate::log_manager::LogManager;
+    use crate::testing::{append, partition, records_from, values};
+
+    /// Found by the simulator (seed 23): the end moved, the file was not cut, and the next records went behind those that were to go.
+    #[test]
+    fn a_cut_that_cannot_read_its_segment_leaves_no_log_to_append_to() {
+        let sim = SimDisk::new();
+        let mut config = LogManagerConfig::new(vec![PathBuf::from("/logs")], BrokerId(1));
+        config.flusher_threads = 0;
+        let (manager, _) = LogManager::open(config.clone(), Disk::Sim(sim), Clock::real()).unwrap();
+        let log = manager.get_or_create(&partition(), None, LogConfig::default()).unwrap();
+        ["a", "b", "c"].iter().for_each(|value| drop(append(&log, &[value])));
+        sim.add_fault(Fault::always(Operation::Read, ".log"));
+        log.truncate_to(Offset(1)).unwrap_err();
+        sim.clear_faults();
+        assert!(log.check_open().is_err(), "what the files hold is not known");
+        manager.abandon();
+        let (manager, _) = LogManager::open(config, Disk::Sim(sim), Clock::real()).unwrap();
+        let log = manager.get(&partition()).unwrap();
+        assert_eq!(values(&records_from(&log, 0)), ["a", "b", "c"]);
+        assert!(log.truncate_to(Offset(1)).unwrap());
+        append(&log, &["d"]);
+        assert_eq!(values(&records_from(&log, 0)), ["a", "d"]);
+    }
+}

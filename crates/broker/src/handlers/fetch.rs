@@ -6,6 +6,7 @@
 //! rewriting them for an old consumer is done on the pool for calls that block, never on the threads that serve everybody.
 
 mod old_readers;
+mod replicas;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -19,7 +20,7 @@ use protocol::messages::fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
-use protocol::wire::{Reader, Records, WireError};
+use protocol::wire::{Reader, Records, Str, WireError};
 use replication::{BrokerEpoch, FollowerFetch};
 use runtime::clock::Instant;
 use storage::{Reach, ReadError, ReadLimit, StorageError};
@@ -47,11 +48,6 @@ const WHOLE_FIRST_BATCH_FROM: i16 = 3;
 const BATCHES_V2_FROM: i16 = 4;
 /// First version that understands zstd (KIP-110).
 const ZSTD_FROM: i16 = 10;
-/// First version in which a consumer says where it is, and may be served by a follower (KIP-392).
-const FOLLOWERS_SERVE_FROM: i16 = 11;
-
-/// `replica_id` of a tool that compares replicas, and is served by each (Kafka `FetchRequest.DEBUGGING_CONSUMER_ID`).
-const DEBUGGING_CONSUMER: i32 = -2;
 
 /// One fetch, as long as it lasts.
 struct Fetch {
@@ -63,6 +59,8 @@ struct Fetch {
     /// Registration that a follower names (KIP-903).
     replica_epoch: Option<i64>,
     isolation_level: i8,
+    /// Where a consumer is; empty for unknown.
+    rack: Str,
     min_bytes: usize,
     max_bytes: usize,
 }
@@ -104,6 +102,7 @@ pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Re
         replica_id,
         replica_epoch: Some(request.replica_state.replica_epoch).filter(|epoch| *epoch >= 0),
         isolation_level: request.isolation_level,
+        rack: Str::from(request.rack_id.to_string()),
         min_bytes,
         max_bytes,
     };
@@ -127,15 +126,6 @@ fn later(future: impl Future<Output = Option<Response>> + Send + 'static) -> Ans
 }
 
 impl Fetch {
-    fn is_follower(&self) -> bool {
-        self.replica_id >= 0
-    }
-
-    /// Whether only the partition's leader may answer: followers copy from nobody else, and old consumers know of no other.
-    fn leader_only(&self) -> bool {
-        self.is_follower() || (self.replica_id != DEBUGGING_CONSUMER && self.context.version < FOLLOWERS_SERVE_FROM)
-    }
-
     fn is_enough(&self, found: &Found) -> bool {
         found.decided || found.bytes >= self.min_bytes || self.plan.wanted.is_empty()
     }
@@ -266,10 +256,11 @@ impl Fetch {
             let room = self.max_bytes.saturating_sub(found.bytes);
             let whole_first_batch = found.bytes == 0 || self.context.version < WHOLE_FIRST_BATCH_FROM;
             let ((data, slice), hosted) = match self.find(&image, wanted) {
-                Ok(hosted) => (self.read(reach, &hosted, wanted, room, whole_first_batch)?, Some(hosted)),
+                Ok(hosted) => (self.read(&image, reach, &hosted, wanted, room, whole_first_batch)?, Some(hosted)),
                 Err(code) => ((refused(wanted, code), None), None),
             };
-            found.decided |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
+            found.decided |=
+                data.error_code != 0 || data.diverging_epoch.epoch >= 0 || data.preferred_read_replica >= 0;
             found.bytes += data.records.len();
             found.partitions.push(Answered { wanted: wanted.clone(), data, slice, hosted });
         }
@@ -279,6 +270,7 @@ impl Fetch {
     /// One partition's part of the answer; `None` where that takes a look at the disk.
     fn read(
         &self,
+        image: &Image,
         reach: Reach,
         hosted: &HostedPartition,
         wanted: &Wanted,
@@ -303,6 +295,13 @@ impl Fetch {
         };
         if let Some(diverging_epoch) = diverging(hosted, wanted, epoch) {
             data.diverging_epoch = diverging_epoch;
+            return Some((data, None));
+        }
+        if let Some(nearer) = self.nearer_replica(image, hosted, wanted) {
+            data.preferred_read_replica = nearer;
+            return Some((data, None));
+        }
+        if self.is_throttled(hosted) {
             return Some((data, None));
         }
         let limit = match self.isolation_level {
@@ -367,8 +366,14 @@ impl Fetch {
         if data.error_code != 0 {
             counters.failed_fetch_requests.one();
         }
-        let out = if self.is_follower() { &counters.replication_bytes_out } else { &counters.bytes_out };
-        out.add(bytes);
+        if !self.is_follower() {
+            counters.bytes_out.add(bytes);
+            return;
+        }
+        counters.replication_bytes_out.add(bytes);
+        if bytes > 0 && self.is_of_throttled(hosted) {
+            self.broker.replicas.leader_throttle().count(answered.data.records.len());
+        }
     }
 
     fn respond(&self, found: Found) -> Option<Response> {

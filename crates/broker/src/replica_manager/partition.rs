@@ -225,6 +225,25 @@ impl HostedPartition {
         self.replica.lock().assignment().iter().map(|broker| broker.0).collect()
     }
 
+    /// Whether a broker is in the ISR, as its leader knows it.
+    #[must_use]
+    pub fn is_in_sync(&self, broker: i32) -> bool {
+        self.replica.lock().leadership().is_some_and(|leadership| leadership.isr().contains(&BrokerId(broker)))
+    }
+
+    /// The followers in the ISR whose logs hold `offset`, or end there, with their log ends.
+    #[must_use]
+    pub fn in_sync_with(&self, offset: Offset) -> Vec<(i32, Offset)> {
+        let replica = self.replica.lock();
+        let Some(leadership) = replica.leadership() else { return Vec::new() };
+        let followers = leadership.followers().iter().filter(|follower| leadership.isr().contains(&follower.id));
+        let holding = followers.filter_map(|follower| {
+            let end = follower.log_end.filter(|end| *end >= offset)?;
+            follower.log_start.is_none_or(|start| start <= offset).then_some((follower.id.0, end))
+        });
+        holding.collect()
+    }
+
     fn carry_out(self: &Arc<Self>, effects: Effects) {
         for effect in effects {
             match effect {

@@ -52,9 +52,12 @@ pub fn missing(world: &World) -> Option<String> {
                 ));
             }
             let image = world.servers[broker].state()?.metadata.image();
-            let shown = image.topic(TOPIC).and_then(|topic| topic.partition(partition)).and_then(|one| one.state.clone());
+            let shown =
+                image.topic(TOPIC).and_then(|topic| topic.partition(partition)).and_then(|one| one.state.clone());
             if shown.as_ref() != Some(&state) {
-                return Some(format!("broker {broker} sees {shown:?} of partition {partition}, and the tree says {state:?}"));
+                return Some(format!(
+                    "broker {broker} sees {shown:?} of partition {partition}, and the tree says {state:?}"
+                ));
             }
             let (own, high_watermark) = (hosted.log().log_end_offset(), hosted.high_watermark());
             if own != end || high_watermark != end {
@@ -162,7 +165,8 @@ fn batches(log: &Bytes) -> String {
 
 /// A whole log as a broker has it on its disk.
 fn log_of(world: &World, broker: usize, partition: Partition) -> Result<Bytes, Violation> {
-    let failed = |what: String| Violation { invariant: "I17", what: format!("broker {broker}, partition {partition}: {what}") };
+    let failed =
+        |what: String| Violation { invariant: "I17", what: format!("broker {broker}, partition {partition}: {what}") };
     let hosted = world.hosted(broker, partition).ok_or_else(|| failed("it is not held".to_owned()))?;
     let log = hosted.log();
     let mut whole = Vec::new();

@@ -123,7 +123,8 @@ pub fn strike(world: &mut World) -> Result<(), Violation> {
             cut(world, links, lasts);
         }
         Kind::CutZooKeeper => {
-            let ways = [vec![(broker, zookeeper)], vec![(zookeeper, broker)], vec![(broker, zookeeper), (zookeeper, broker)]];
+            let ways =
+                [vec![(broker, zookeeper)], vec![(zookeeper, broker)], vec![(broker, zookeeper), (zookeeper, broker)]];
             let links = ways[world.chance.below(3) as usize].clone();
             cut(world, links, lasts);
         }
@@ -229,7 +230,8 @@ pub fn heal(world: &mut World) -> Result<(), Violation> {
         mend_disk(world, broker);
         world.resume(broker)?;
         // A log that could not be opened stays offline until its broker starts anew, as with Kafka: whoever mends a disk does that too.
-        let is_broken = |state: &std::sync::Arc<broker::state::BrokerState>| !state.replicas.logs().offline().is_empty();
+        let is_broken =
+            |state: &std::sync::Arc<broker::state::BrokerState>| !state.replicas.logs().offline().is_empty();
         if world.servers[broker].state().is_some_and(is_broken) {
             world.kill(broker, false);
         }

@@ -167,7 +167,10 @@ impl History {
                 if at.get(offset) != Some(value) {
                     return broken(
                         "I3",
-                        format!("partition {partition}, offset {offset}: {value:x} was read, and {:x?} is there", at.get(offset)),
+                        format!(
+                            "partition {partition}, offset {offset}: {value:x} was read, and {:x?} is there",
+                            at.get(offset)
+                        ),
                     );
                 }
             }
@@ -180,7 +183,10 @@ impl History {
             }
             let producer = value >> 32;
             if newest.insert(producer, *value).is_some_and(|before| before > *value) {
-                return broken("I4", format!("partition {partition}, offset {offset}: {value:x} stands behind a later one"));
+                return broken(
+                    "I4",
+                    format!("partition {partition}, offset {offset}: {value:x} stands behind a later one"),
+                );
             }
         }
         Ok(())

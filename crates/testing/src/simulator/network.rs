@@ -151,7 +151,15 @@ impl Network {
     }
 
     /// When a piece of a stream that is sent now arrives; none where it has to wait for a link to heal, and none where the stream is gone.
-    pub fn send(&mut self, chance: &mut Chance, zookeeper: Node, stream: u64, way: Way, piece: Piece, now: Duration) -> Option<Duration> {
+    pub fn send(
+        &mut self,
+        chance: &mut Chance,
+        zookeeper: Node,
+        stream: u64,
+        way: Way,
+        piece: Piece,
+        now: Duration,
+    ) -> Option<Duration> {
         let delay = self.delay(chance);
         let open = self.streams.get_mut(&stream)?;
         let link = if way == Way::Up { (open.node, zookeeper) } else { (zookeeper, open.node) };

@@ -554,12 +554,7 @@ impl World {
     }
 
     /// Breaks a rule, where the run is to show that this is noticed.
-    fn mislead(
-        &mut self,
-        broker: usize,
-        state: &BrokerState,
-        request: &mut protocol::messages::fetch::FetchRequest,
-    ) {
+    fn mislead(&mut self, broker: usize, state: &BrokerState, request: &mut protocol::messages::fetch::FetchRequest) {
         for asked in request.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             match self.plan.mischief {
                 Mischief::SkipEpochCheck => {
@@ -733,9 +728,8 @@ impl World {
         match purpose {
             Purpose::ProducerId => {
                 one.leaders.asking = false;
-                let answer = frame.and_then(|frame| {
-                    clients::answer::<InitProducerIdRequest>(frame, clients::INIT_PRODUCER_ID)
-                });
+                let answer =
+                    frame.and_then(|frame| clients::answer::<InitProducerIdRequest>(frame, clients::INIT_PRODUCER_ID));
                 if let Some(answer) = answer.filter(|answer| answer.error_code == 0) {
                     one.id = Some((answer.producer_id, answer.producer_epoch));
                 }
@@ -763,7 +757,9 @@ impl World {
                     ErrorCode::NONE => {
                         let values = one.acknowledged(partition);
                         let base = told.base_offset;
-                        self.say(|| format!("producer {producer}: broker {broker} has {partition}-{base}.. {values:x?}"));
+                        self.say(|| {
+                            format!("producer {producer}: broker {broker} has {partition}-{base}.. {values:x?}")
+                        });
                         self.history.acknowledge(partition, base, &values)?;
                     }
                     code if clients::is_retriable(code) => one.leaders.forget(partition),
@@ -806,12 +802,7 @@ impl World {
         }
     }
 
-    fn consumer_answered(
-        &mut self,
-        consumer: usize,
-        purpose: Purpose,
-        frame: Option<Bytes>,
-    ) -> Result<(), Violation> {
+    fn consumer_answered(&mut self, consumer: usize, purpose: Purpose, frame: Option<Bytes>) -> Result<(), Violation> {
         use protocol::error::ErrorCode;
         use protocol::messages::fetch::FetchRequest;
         use protocol::messages::metadata::MetadataRequest;
@@ -858,7 +849,10 @@ impl World {
             if offset >= told.high_watermark {
                 return broken(
                     "I6",
-                    format!("partition {partition}: offset {offset} was given with a high watermark of {}", told.high_watermark),
+                    format!(
+                        "partition {partition}: offset {offset} was given with a high watermark of {}",
+                        told.high_watermark
+                    ),
                 );
             }
             position.offset = offset + 1;
@@ -967,7 +961,10 @@ impl World {
             if seen != Some(state.zk_version) {
                 self.say(|| {
                     let StateZnode { leader, leader_epoch, isr, .. } = &state.znode;
-                    format!("partition {partition}: leader {leader} of epoch {leader_epoch}, ISR {isr:?}, version {}", state.zk_version)
+                    format!(
+                        "partition {partition}: leader {leader} of epoch {leader_epoch}, ISR {isr:?}, version {}",
+                        state.zk_version
+                    )
                 });
                 self.history.elected(partition, state.leader, state.leader_epoch)?;
             }
