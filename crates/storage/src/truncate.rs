@@ -201,7 +201,9 @@ mod tests {
         config.flusher_threads = 0;
         let (manager, _) = LogManager::open(config.clone(), Disk::Sim(sim), Clock::real()).unwrap();
         let log = manager.get_or_create(&partition(), None, LogConfig::default()).unwrap();
-        ["a", "b", "c"].iter().for_each(|value| drop(append(&log, &[value])));
+        for value in ["a", "b", "c"] {
+            append(&log, &[value]);
+        }
         sim.add_fault(Fault::always(Operation::Read, ".log"));
         log.truncate_to(Offset(1)).unwrap_err();
         sim.clear_faults();
