@@ -109,13 +109,14 @@ fn finish(world: &mut World) -> Result<Summary, Violation> {
     let healed = world.now();
     loop {
         world.run_until(world.now() + LOOK)?;
+        faults::restart_broken(world);
         let Some(missing) = ending::missing(world) else { break };
         if world.now() > healed + RECOVERY_MAX {
             world.say(|| ending::describe(world));
             return history::broken("I12", format!("{RECOVERY_MAX:?} after everything was healed: {missing}"));
         }
     }
-    ending::compare(world)?;
+    ending::compare(world).inspect_err(|_| world.say(|| ending::describe(world)))?;
     let (digest, events) = world.history.digest();
     Ok(Summary {
         digest,

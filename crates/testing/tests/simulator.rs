@@ -1,7 +1,7 @@
 //! The first tier of the simulator: many clusters under faults, each decided by a seed (`crates/testing/src/simulator.rs`).
 //!
 //! `TIDEMILL_SIM_SEEDS` says how many seeds, `TIDEMILL_SIM_SEED` the first one; a failing seed is printed with the command that runs it again, and with `TIDEMILL_SIM_TRACE=1` that
-//! one tells what happened.
+//! one tells what happened, with `TIDEMILL_SIM_TRACE=debug` also in the brokers' own words.
 
 use tidemill_testing::simulator::plan::Mischief;
 use tidemill_testing::simulator::{Failure, Summary, run};
@@ -24,8 +24,19 @@ fn tell(test: &str, failure: &Failure) -> String {
     )
 }
 
+/// Has the brokers speak, where somebody wants to read along.
+fn listen() {
+    if let Ok(level) = std::env::var("TIDEMILL_SIM_TRACE")
+        && level != "1"
+    {
+        // A second test of this process finds it done.
+        let _ = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).without_time().try_init();
+    }
+}
+
 /// Runs one of the shares of all seeds. With seeds named, the first share runs them all.
 fn run_share(share: u64) {
+    listen();
     let is_named = std::env::var_os("TIDEMILL_SIM_SEED").is_some() || std::env::var_os("TIDEMILL_SIM_SEEDS").is_some();
     if is_named && share > 0 {
         return;
@@ -42,7 +53,7 @@ fn run_share(share: u64) {
             }
             Err(failure) => {
                 let told = tell("seeds_share_0", &failure);
-                println!("{told}");
+                eprintln!("{told}");
                 failures.push(told);
             }
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::records::batch::BatchIter;
-use protocol::types::Offset;
+use protocol::types::{LeaderEpoch, Offset};
 use storage::ReadLimit;
 
 use super::clients::{self, TOPIC};
@@ -91,6 +91,11 @@ pub fn describe(world: &World) -> String {
                 hosted.high_watermark(),
                 hosted.log().durable_offset()
             );
+            let ends = (0..=hosted.leader_and_epoch().1).filter_map(|epoch| {
+                let (found, end) = hosted.log().end_offset_for_epoch(LeaderEpoch(epoch))?;
+                (found.0 == epoch).then(|| format!("{epoch} to {end}"))
+            });
+            text += &format!(", epochs {}", ends.collect::<Vec<_>>().join(", "));
         }
     }
     for server in &world.servers {

@@ -218,6 +218,17 @@ fn mend_disk(world: &mut World, broker: usize) {
     disk.clear_faults();
 }
 
+/// A log that could not be opened stays offline until its broker starts anew, as with Kafka: whoever mends a disk does that too, once.
+pub fn restart_broken(world: &mut World) {
+    for broker in 0..world.plan.brokers {
+        let is_broken = world.servers[broker].state().is_some_and(|state| !state.replicas.logs().offline().is_empty());
+        if is_broken && !std::mem::replace(&mut world.servers[broker].was_mended, true) {
+            world.kill(broker, false);
+            world.restart_later(broker);
+        }
+    }
+}
+
 /// Everything that can be mended from outside is: nothing else may be needed (I12).
 ///
 /// # Errors
@@ -229,12 +240,6 @@ pub fn heal(world: &mut World) -> Result<(), Violation> {
     for broker in 0..world.plan.brokers {
         mend_disk(world, broker);
         world.resume(broker)?;
-        // A log that could not be opened stays offline until its broker starts anew, as with Kafka: whoever mends a disk does that too.
-        let is_broken =
-            |state: &std::sync::Arc<broker::state::BrokerState>| !state.replicas.logs().offline().is_empty();
-        if world.servers[broker].state().is_some_and(is_broken) {
-            world.kill(broker, false);
-        }
         if world.servers[broker].process.is_none() {
             world.restart_later(broker);
         }

@@ -19,8 +19,10 @@ pub struct History {
     watermarks: BTreeMap<(Partition, i32), i64>,
     /// Who acknowledged in a leader epoch.
     acknowledgers: BTreeMap<(Partition, i32), usize>,
-    /// Leader and epoch that the tree showed last.
-    elected: BTreeMap<Partition, (i32, i32)>,
+    /// The newest epoch that the tree showed.
+    epochs: BTreeMap<Partition, i32>,
+    /// Whom the tree showed as leader in an epoch. A leader may give up without a new one; then nobody leads for the rest of its epoch.
+    elected: BTreeMap<(Partition, i32), i32>,
     /// A running sum over all that happened.
     digest: u64,
     events: u64,
@@ -136,14 +138,18 @@ impl History {
     /// # Errors
     /// I11: the epoch fell, or changed its leader.
     pub fn elected(&mut self, partition: Partition, leader: i32, epoch: i32) -> Result<(), Violation> {
-        let before = self.elected.insert(partition, (leader, epoch));
-        match before {
-            Some((old, before)) if epoch < before || (epoch == before && leader != old) => broken(
-                "I11",
-                format!("partition {partition}: leader {old} of epoch {before} is followed by {leader} of {epoch}"),
-            ),
-            _ => Ok(()),
+        let before = self.epochs.insert(partition, epoch).unwrap_or(epoch);
+        if epoch < before {
+            return broken("I11", format!("partition {partition}: the leader epoch fell from {before} to {epoch}"));
         }
+        if leader < 0 {
+            return Ok(());
+        }
+        let first = *self.elected.entry((partition, epoch)).or_insert(leader);
+        if first != leader {
+            return broken("I11", format!("partition {partition}: {first} and {leader} are leaders of epoch {epoch}"));
+        }
+        Ok(())
     }
 
     /// Holds a whole log against everything that was seen: what a partition is at the end.
@@ -218,7 +224,9 @@ mod tests {
         history.acknowledger(0, 1, 0).unwrap();
         assert_eq!(history.acknowledger(0, 1, 2).unwrap_err().invariant, "I11");
         history.elected(0, 1, 3).unwrap();
-        history.elected(0, -1, 4).unwrap();
-        assert_eq!(history.elected(0, 2, 4).unwrap_err().invariant, "I11");
+        history.elected(0, -1, 3).unwrap();
+        assert_eq!(history.elected(0, 2, 3).unwrap_err().invariant, "I11");
+        history.elected(0, 2, 4).unwrap();
+        assert_eq!(history.elected(0, -1, 3).unwrap_err().invariant, "I11");
     }
 }

@@ -33,7 +33,9 @@ pub struct Server {
     pub is_paused: bool,
     /// Somebody will start it again.
     pub restarts: bool,
-    /// What a disk failure has ended is not tried again before it is mended.
+    /// It was started anew because its disk was mended.
+    pub was_mended: bool,
+    /// The broker's settings.
     pub settings: Vec<(String, String)>,
 }
 
@@ -83,7 +85,7 @@ impl Server {
     /// A machine whose broker was never started.
     #[must_use]
     pub fn new(number: usize, disk: SimDisk, settings: Vec<(String, String)>) -> Server {
-        Server { number, disk, life: 0, process: None, is_paused: false, restarts: true, settings }
+        Server { number, disk, life: 0, process: None, is_paused: false, restarts: true, was_mended: false, settings }
     }
 
     /// Starts the broker.

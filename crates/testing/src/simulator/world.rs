@@ -25,7 +25,7 @@ use super::chance::Chance;
 use super::clients::{self, Consumer, Producer, Purpose, TOPIC, TOPIC_ID};
 use super::history::{History, Partition, Violation, broken};
 use super::network::{Network, Node, Piece, Way};
-use super::plan::{Mischief, Plan};
+use super::plan::{Endings, Mischief, Plan};
 use super::server::{Became, Fetching, Server};
 
 /// How long a client waits for an answer.
@@ -473,7 +473,9 @@ impl World {
             Became::Serving => self.say(|| format!("broker {broker} serves")),
             Became::Ended(why) => {
                 self.say(|| format!("broker {broker} has ended: {why:?}"));
-                self.kill(broker, false);
+                // A disk that has failed a sync may show what it will never hold. Where machines can lose their power, such a one is switched off and on again.
+                let is_switched_off = why.is_some() && self.plan.endings == Endings::PowerCuts;
+                self.kill(broker, is_switched_off);
                 self.restart_later(broker);
                 return Ok(());
             }
