@@ -71,11 +71,25 @@ pub struct Surroundings {
     pub loggers: Option<Arc<dyn Loggers>>,
     /// Where its log directories are.
     pub disk: Disk,
+    /// Source of the time.
+    pub clock: Clock,
+    /// Source of chance.
+    pub random: Random,
+    /// A simulator plays this broker on one thread ([`runtime::sim_host`]): it has no sockets of its own and no threads. The simulator brings requests to
+    /// [`Broker::state`], runs the queue of the flusher and moves what fetchers ask for.
+    pub simulated: bool,
 }
 
 impl Default for Surroundings {
     fn default() -> Surroundings {
-        Surroundings { monitor: Monitor::default(), loggers: None, disk: Disk::real() }
+        Surroundings {
+            monitor: Monitor::default(),
+            loggers: None,
+            disk: Disk::real(),
+            clock: Clock::real(),
+            random: Random::real(),
+            simulated: false,
+        }
     }
 }
 
@@ -101,26 +115,29 @@ impl Broker {
     }
 
     async fn begin(config: BrokerConfig, surroundings: Surroundings) -> Result<Broker, BrokerError> {
-        let started = Clock::real().now();
+        let clock = surroundings.clock;
+        let started = clock.now();
         for warning in config.settings.warnings() {
             warn!("{warning}");
         }
-        let listeners = bind(&config.listeners.bind).await?;
+        let listeners = if surroundings.simulated { Vec::new() } else { bind(&config.listeners.bind).await? };
         warn_of_open_listeners(&listeners);
-        warn_of_few_files(&config.log_dirs);
+        if !surroundings.simulated {
+            warn_of_few_files(&config.log_dirs);
+        }
         for dir in &config.log_dirs {
             info!(dir = %std::path::absolute(dir).unwrap_or_else(|_| dir.clone()).display(), "log directory");
         }
-        let control = ControlThread::start()?;
+        let control = if surroundings.simulated { ControlThread::none() } else { ControlThread::start()? };
         let begun = Start {
             config: Arc::new(config),
-            clock: Clock::real(),
-            random: Random::real(),
+            clock,
+            random: surroundings.random,
             disk: surroundings.disk,
             surroundings,
         };
         let broker = begun.run(listeners, control).await?;
-        info!(id = broker.state.id, elapsed_ms = started.elapsed().as_millis(), "started");
+        info!(id = broker.state.id, elapsed_ms = (clock.now() - started).as_millis(), "started");
         Ok(broker)
     }
 
@@ -134,6 +151,12 @@ impl Broker {
     #[must_use]
     pub fn id(&self) -> i32 {
         self.state.id
+    }
+
+    /// What all its parts share: for a simulator, which brings requests without a socket.
+    #[must_use]
+    pub fn state(&self) -> &Arc<BrokerState> {
+        &self.state
     }
 
     /// What its logs looked like at the start.
@@ -161,8 +184,10 @@ impl Broker {
         let _ = self.stop.send(true);
         let session = self.state.zookeeper.session();
         let closing = self.control.runtime.spawn(async move { session.close().await });
-        if tokio::time::timeout(SHUTDOWN_STEP_MAX, closing).await.is_err() {
-            warn!("ZooKeeper did not confirm the end of the session in time");
+        tokio::select! {
+            biased;
+            _ = closing => {}
+            () = self.state.clock.sleep(SHUTDOWN_STEP_MAX) => warn!("ZooKeeper did not confirm the end of the session in time"),
         }
         let logs = self.state.replicas.logs().clone();
         let state = self.state.clone();
@@ -242,7 +267,7 @@ impl Start {
         let state = Arc::new(BrokerState {
             id,
             cluster_id,
-            listeners: listeners.iter().map(|listener| listener.config.name.clone()).collect(),
+            listeners: self.config.listeners.bind.iter().map(|listener| listener.name.clone()).collect(),
             metadata,
             replicas: replicas.clone(),
             zookeeper: zookeeper.clone(),
@@ -270,7 +295,9 @@ impl Start {
             flusher: logs.flusher().clone(),
             clock: self.clock,
         };
-        runtime::spawn(run_fetchers(fetchers, fetching, stopped.clone()));
+        if !self.surroundings.simulated {
+            runtime::spawn(run_fetchers(fetchers, fetching, stopped.clone()));
+        }
         runtime::spawn(act_on_images(replicas.clone(), raw, publisher, stopped.clone()));
         runtime::spawn(groups.run(stopped.clone()));
         runtime::spawn(housekeeping(self.config.clone(), replicas.clone(), self.clock, stopped.clone()));
@@ -387,7 +414,10 @@ fn note_sessions(logs: &LogManager, sessions: &[i64]) {
 
 /// The addresses to register: a host that is not given is this machine's name, port 0 is the one that was taken.
 async fn advertise(config: &BrokerConfig, listeners: &[BoundListener]) -> Vec<Endpoint> {
-    let own_name = own_name().await;
+    let own_name = match config.listeners.advertised.iter().any(|advertised| advertised.host.is_empty()) {
+        true => own_name().await,
+        false => String::new(),
+    };
     let endpoints = config.listeners.advertised.iter().map(|advertised| {
         let bound = listeners.iter().find(|bound| bound.config.name == advertised.name);
         let port = match advertised.port {

@@ -321,7 +321,7 @@ impl Control {
     }
 
     async fn try_renew(&self, expired: i64) -> Result<(Feed, Image), String> {
-        let session = begin_session(&self.config).map_err(|error| error.to_string())?;
+        let session = begin_session(&self.config, self.clock, self.random).map_err(|error| error.to_string())?;
         session.connected(self.config.zookeeper_session_timeout).await.map_err(|error| error.to_string())?;
         (self.note_session)(session.session_id());
         let registration = registration::describe(&self.config, &self.advertised, self.clock);
@@ -339,7 +339,8 @@ impl Control {
 ///
 /// # Errors
 /// A `zookeeper.connect` that cannot be read.
-pub fn begin_session(config: &BrokerConfig) -> Result<Session, ZkError> {
+pub fn begin_session(config: &BrokerConfig, clock: Clock, random: Random) -> Result<Session, ZkError> {
     let connect = ConnectString::parse(&config.zookeeper_connect)?;
-    Ok(Session::start(SessionConfig::new(connect, config.zookeeper_session_timeout)))
+    let session = SessionConfig::new(connect, config.zookeeper_session_timeout);
+    Ok(Session::start(SessionConfig { clock, random, ..session }))
 }

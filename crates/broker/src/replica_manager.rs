@@ -31,6 +31,7 @@ use tracing::{error, info, warn};
 use crate::config::{BrokerConfig, FlushBeforeAck, TopicConfig};
 use crate::metadata::{Image, Topic};
 use crate::metrics::TopicMetrics;
+use crate::replica_fetcher::Fetchers;
 
 pub use partition::HostedPartition;
 pub use partition::Outside;
@@ -118,6 +119,12 @@ impl ReplicaManager {
         for hosted in self.all() {
             hosted.on_tick();
         }
+    }
+
+    /// What copies from the leaders of the partitions that are followed here.
+    #[must_use]
+    pub fn fetchers(&self) -> &Arc<Fetchers> {
+        &self.outside.fetchers
     }
 
     /// This broker.

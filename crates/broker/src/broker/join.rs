@@ -135,7 +135,7 @@ impl Start {
     /// A session that is connected. While it is waited for, that is told once a second: nobody should have to guess what a silent program does.
     async fn reach_zookeeper(&self) -> Result<Session, BrokerError> {
         let origin = self.config.settings.origin("zookeeper.connect");
-        let session = begin_session(&self.config).map_err(|error| BrokerError::Config {
+        let session = begin_session(&self.config, self.clock, self.random).map_err(|error| BrokerError::Config {
             what: error.to_string(),
             cause: String::new(),
             origin: Some(origin.clone()),
@@ -163,7 +163,10 @@ impl Start {
             Err(error) => Err(BrokerError::ZooKeeperUnreachable {
                 servers: servers.clone(),
                 origin,
-                instead: probe::instead_of_zookeeper(session.connect_string()).await.map(|instead| instead.to_string()),
+                instead: match self.surroundings.simulated {
+                    true => None,
+                    false => probe::instead_of_zookeeper(session.connect_string()).await.map(|other| other.to_string()),
+                },
                 timeout_ms: limit.as_millis(),
                 cause: match error {
                     ZkError::ConnectTimeout { last, .. } => without_number(&last).to_owned(),
