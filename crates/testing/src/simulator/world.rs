@@ -65,8 +65,8 @@ pub struct World {
     seen_states: Vec<Option<i32>>,
     /// Events that wait for a paused broker.
     held: Vec<Vec<Event>>,
-    /// Epoch in which a follower made its last request for a partition.
-    followed_in: BTreeMap<(usize, Partition), i32>,
+    /// Epoch in which a follower, in one of its lives, made its last request for a partition.
+    followed_in: BTreeMap<(usize, u64, Partition), i32>,
     traces: bool,
 }
 

@@ -199,7 +199,7 @@ impl World {
                     asked.last_fetched_epoch = -1;
                 }
                 Mischief::TruncateToHighWatermark => {
-                    let key = (broker, asked.partition);
+                    let key = (broker, self.servers[broker].life, asked.partition);
                     let epoch = asked.current_leader_epoch;
                     if self.followed_in.insert(key, epoch) != Some(epoch)
                         && let Some(hosted) = state.replicas.get(TOPIC, asked.partition)
