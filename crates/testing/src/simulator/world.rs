@@ -11,7 +11,7 @@ mod brokers;
 mod calls;
 mod zookeeper;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -238,17 +238,13 @@ impl World {
         match (event, timer) {
             (event, Some(timer)) if event.is_none_or(|event| timer <= event) => {
                 self.time.advance(timer);
-                let mut woken = vec![false; self.servers.len()];
+                let mut woken = BTreeSet::new();
                 while let Some(host) = self.time.fire() {
-                    if let Some(woken) = woken.get_mut(host) {
-                        *woken = true;
-                    }
+                    woken.insert(host);
                 }
-                for host in 0..woken.len() {
-                    if woken[host] {
-                        self.history.note(&[1, host as u64, timer.as_micros() as u64]);
-                        self.run(host)?;
-                    }
+                for host in woken.into_iter().filter(|host| *host < self.plan.brokers) {
+                    self.history.note(&[1, host as u64, timer.as_micros() as u64]);
+                    self.run(host)?;
                 }
                 Ok(())
             }
