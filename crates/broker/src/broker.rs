@@ -6,8 +6,10 @@
 //! # Layout
 //! - [`join`]: from the first word with ZooKeeper to knowing who we are
 //! - [`logs`]: the logs, opened and compacted
+//! - [`leave`]: handing over before the end
 
 mod join;
+mod leave;
 mod logs;
 
 use std::net::SocketAddr;
@@ -169,10 +171,13 @@ impl Broker {
         Status::of(&self.state, self.acceptors.connections().total())
     }
 
-    /// Stops in good order: no new connections, requests that wait are answered, the session closed (so that the cluster knows at once), logs synced and marked clean.
+    /// Stops in good order: leaderships are handed over while the broker still serves, then no new connections, requests that wait are answered, the session closed (so that the cluster knows at once), logs synced and marked clean.
     pub async fn shutdown(mut self) {
         info!(id = self.state.id, "shutting down");
         self.monitor.enter(Phase::ShuttingDown);
+        if self.state.config.controlled_shutdown {
+            leave::leave(&self.state).await;
+        }
         self.state.groups.stop();
         self.state.replicas.stop_all();
         self.acceptors.stop();
@@ -241,13 +246,15 @@ impl Start {
     async fn run(self, listeners: Vec<BoundListener>, control: ControlThread) -> Result<Broker, BrokerError> {
         let step = self.clone();
         let joined = control.run(async move { step.join().await }).await?;
-        let join::Joined { session, cluster_id, id, previous, feed, image } = joined;
+        let join::Joined { session, cluster_id, id, previous, last_epoch, feed, image } = joined;
         let (logs, report) = self.open_logs(id, &cluster_id, &image).await?;
+        let clean = logs::is_clean(&report, last_epoch);
+        let (feed, image) = self.leave_isrs(&control, &session, id, clean, &logs, feed, image).await?;
         let zookeeper = ZooKeeper::new(session.clone());
         let (requests, requested) = StateRequests::new();
         let fetchers = Fetchers::new(id, self.config.replica_fetch, self.clock);
         let outside = Outside { requests, zookeeper: zookeeper.clone(), fetchers: fetchers.clone() };
-        let replicas = Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, report.clean, outside, self.clock));
+        let replicas = Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, clean, outside, self.clock));
         let own_session = session.session_id();
         // A kill before the registration must not make the next start forget whose leftovers it finds.
         note_sessions(&logs, &[previous.as_slice(), &[own_session]].concat());
@@ -301,10 +308,7 @@ impl Start {
         let clock = self.clock;
         let registration = registration::describe(&self.config, &advertised, clock);
         let registered = control
-            .run(async move {
-                registration::drop_old_controller(&session, &previous).await?;
-                registration::register(&session, id, &registration, &previous, clock).await
-            })
+            .run(async move { registration::register(&session, id, &registration, &previous, clock).await })
             .await;
         if let Err(refused) = registered {
             acceptors.stop();
@@ -312,7 +316,7 @@ impl Start {
             return Err(refused);
         }
         note_sessions(&logs, &[own_session]);
-        let noted = logs.clone();
+        let (noted, marked) = (logs.clone(), logs.clone());
         let known = replicas.clone();
         let stored_id = move |topic: &str| known.stored_topic_id(topic);
         let task = Control {
@@ -324,6 +328,7 @@ impl Start {
             images,
             stored_id: Box::new(stored_id),
             note_session: Box::new(move |session| note_sessions(&noted, &[session])),
+            note_epoch: Box::new(move |epoch| marked.set_broker_epoch(epoch)),
             clock: self.clock,
             random: self.random,
         };
