@@ -242,7 +242,8 @@ impl World {
                 while let Some(host) = self.time.fire() {
                     woken.insert(host);
                 }
-                for host in woken.into_iter().filter(|host| *host < self.plan.brokers) {
+                let brokers = self.plan.brokers;
+                for host in woken.into_iter().filter(|host| *host < brokers) {
                     self.history.note(&[1, host as u64, timer.as_micros() as u64]);
                     self.run(host)?;
                 }
