@@ -27,13 +27,13 @@ use storage::{LogConfig, LogManager, StorageError, TimestampType};
 use tracing::{error, info, warn};
 
 use crate::config::{BrokerConfig, FlushBeforeAck, TopicConfig};
-use crate::control::ZooKeeper;
 use crate::metadata::{Image, Topic};
 use crate::metrics::TopicMetrics;
 
 pub use partition::HostedPartition;
+pub use partition::Outside;
 use partition::Rules;
-use states::{IsrCounters, StateRequests};
+use states::IsrCounters;
 
 /// The partitions of one topic that are held here, by number.
 type HostedTopic = BTreeMap<i32, Arc<HostedPartition>>;
@@ -44,8 +44,7 @@ pub struct ReplicaManager {
     logs: Arc<LogManager>,
     rules: Rules,
     producer_id_expiration_ms: i64,
-    requests: StateRequests,
-    zookeeper: ZooKeeper,
+    outside: Outside,
     /// Logs that were not closed in good order.
     unclean: HashSet<TopicPartition>,
     hosted: RwLock<HashMap<Arc<str>, HostedTopic>>,
@@ -66,8 +65,7 @@ impl ReplicaManager {
         logs: Arc<LogManager>,
         config: &BrokerConfig,
         clean: bool,
-        requests: StateRequests,
-        zookeeper: ZooKeeper,
+        outside: Outside,
         clock: Clock,
     ) -> ReplicaManager {
         let unclean =
@@ -82,8 +80,7 @@ impl ReplicaManager {
             logs,
             rules: Rules { id, replica_lag_time_ms_max: config.replica_lag_time_max_ms, flush_before_ack, clock },
             producer_id_expiration_ms: config.producer_id_expiration_ms,
-            requests,
-            zookeeper,
+            outside,
             unclean,
             hosted: RwLock::default(),
             failed: RwLock::default(),
@@ -232,7 +229,6 @@ impl ReplicaManager {
                 log.update_config(config);
                 let clean = !self.unclean.contains(&partition);
                 let config = topic.config.clone();
-                let (requests, zookeeper) = (self.requests.clone(), self.zookeeper.clone());
                 let hosted = HostedPartition::new(
                     partition.clone(),
                     topic.id,
@@ -241,8 +237,7 @@ impl ReplicaManager {
                     self.topics.of(&topic.name),
                     self.rules,
                     clean,
-                    requests,
-                    zookeeper,
+                    self.outside.clone(),
                 );
                 let hosted = Arc::new(hosted);
                 self.failed.write().remove(&partition);
@@ -306,8 +301,9 @@ impl ReplicaManager {
         }
     }
 
-    /// Gives every leadership up: requests that wait are answered, later ones are sent elsewhere.
+    /// Gives every leadership up: requests that wait are answered, later ones are sent elsewhere. Nothing is followed any more.
     pub fn stop_all(&self) {
+        self.outside.fetchers.close();
         for hosted in self.all() {
             hosted.stop();
         }

@@ -494,6 +494,13 @@ pub const KEYS: &[Key] = &[
         "Bytes a follower asks for in one fetch.",
     ),
     key(
+        "replica.fetch.backoff.ms",
+        Kind::Int,
+        Some("1000"),
+        Rule::AtLeast(0),
+        "Longest pause of a follower after an error, and of a fetcher before it connects again.",
+    ),
+    key(
         "request.timeout.ms",
         Kind::Int,
         Some("30000"),

@@ -47,6 +47,11 @@ const WHOLE_FIRST_BATCH_FROM: i16 = 3;
 const BATCHES_V2_FROM: i16 = 4;
 /// First version that understands zstd (KIP-110).
 const ZSTD_FROM: i16 = 10;
+/// First version in which a consumer says where it is, and may be served by a follower (KIP-392).
+const FOLLOWERS_SERVE_FROM: i16 = 11;
+
+/// `replica_id` of a tool that compares replicas, and is served by each (Kafka `FetchRequest.DEBUGGING_CONSUMER_ID`).
+const DEBUGGING_CONSUMER: i32 = -2;
 
 /// One fetch, as long as it lasts.
 struct Fetch {
@@ -126,6 +131,11 @@ impl Fetch {
         self.replica_id >= 0
     }
 
+    /// Whether only the partition's leader may answer: followers copy from nobody else, and old consumers know of no other.
+    fn leader_only(&self) -> bool {
+        self.is_follower() || (self.replica_id != DEBUGGING_CONSUMER && self.context.version < FOLLOWERS_SERVE_FROM)
+    }
+
     fn is_enough(&self, found: &Found) -> bool {
         found.decided || found.bytes >= self.min_bytes || self.plan.wanted.is_empty()
     }
@@ -145,7 +155,7 @@ impl Fetch {
                     replica: BrokerId(self.replica_id),
                     broker_epoch: self.replica_epoch.map(BrokerEpoch),
                     offset: Offset(wanted.fetch_offset),
-                    log_start: None,
+                    log_start: Some(Offset(wanted.log_start_offset)).filter(|start| *start >= Offset::ZERO),
                 };
                 // A refusal changes nothing; reading says what is wrong with the fetch.
                 if let Err(code) = hosted.follower_fetched(&fetch) {
@@ -275,7 +285,7 @@ impl Fetch {
         room: usize,
         whole_first_batch: bool,
     ) -> Option<(PartitionData, Option<FileSlice>)> {
-        let epoch = match hosted.check_leader(wanted.current_leader_epoch) {
+        let epoch = match hosted.check_readable(wanted.current_leader_epoch, self.leader_only()) {
             Ok(epoch) => epoch,
             Err(code) => return Some((self.misdirected(hosted, wanted, code), None)),
         };
@@ -319,7 +329,12 @@ impl Fetch {
                 {
                     tracing::error!(partition = %hosted.partition(), error = %problem, "read failed");
                 }
-                return Some((refused(wanted, ErrorCode(error.code())), None));
+                let log_start_offset = match (&error, self.is_follower()) {
+                    // A follower whose log ends before this one begins starts anew there; a consumer asks ListOffsets.
+                    (ReadError::OffsetOutOfRange { log_start, .. }, true) => log_start.0,
+                    _ => -1,
+                };
+                return Some((PartitionData { log_start_offset, ..refused(wanted, ErrorCode(error.code())) }, None));
             }
         };
         let Some(slice) = read.slice else { return Some((data, None)) };
@@ -406,6 +421,11 @@ fn refused(wanted: &Wanted, code: ErrorCode) -> PartitionData {
 
 /// Where the reader's log parts from this one, if it does (KIP-320, KIP-595): the reader has records of its last epoch beyond this log's end of that epoch.
 fn diverging(hosted: &HostedPartition, wanted: &Wanted, epoch: i32) -> Option<EpochEndOffset> {
+    let log_end = hosted.log().log_end_offset().0;
+    if wanted.last_fetched_epoch < 0 && wanted.log_start_offset >= 0 && wanted.fetch_offset > log_end {
+        // A follower with records from before there were epochs, and more of them than its leader has.
+        return Some(EpochEndOffset { epoch, end_offset: log_end });
+    }
     let last = Some(wanted.last_fetched_epoch).filter(|last| *last >= 0)?;
     let (found, end) = epoch_end(hosted, last, epoch)?;
     (found < last || end.0 < wanted.fetch_offset).then_some(EpochEndOffset { epoch: found, end_offset: end.0 })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use client::zookeeper::znodes::PartitionState as StateZnode;
 use client::zookeeper::{ZkError, paths};
-use protocol::types::LeaderEpoch;
+use protocol::types::{BrokerId, LeaderEpoch};
 use replication::{IsrProposal, IsrUpdate, LeaderAndIsr};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -106,9 +106,15 @@ pub async fn write_states(
 
 fn proposed(hosted: &HostedPartition, proposal: &IsrProposal) -> Option<Action> {
     let last = hosted.last_state().filter(|last| last.zk_version == proposal.expected_partition_epoch)?;
-    let isr = proposal.isr.iter().map(|broker| broker.0).collect();
+    let ids = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect();
     // A leader that was elected out of the ISR has recovered once it changes the ISR.
-    let state = StateZnode { isr, leader_recovery_state: None, ..last.znode };
+    let state = StateZnode {
+        isr: ids(&proposal.isr),
+        elr: ids(&proposal.elr),
+        last_known_elr: ids(&proposal.last_known_elr),
+        leader_recovery_state: None,
+        ..last.znode
+    };
     Some(set_state(hosted, state, last.zk_version))
 }
 

@@ -106,7 +106,6 @@ pub const ACCEPTED: &[&str] = &[
     "quota.producer.default",
     "quota.window.num",
     "quota.window.size.seconds",
-    "replica.fetch.backoff.ms",
     "replica.lag.max.messages",
     "replica.selector.class",
     "replica.socket.receive.buffer.bytes",
