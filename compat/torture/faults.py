@@ -373,6 +373,8 @@ FAULTS = {
     "disk-full": DiskFull, "power-one": PowerOne, "power-two": PowerTwo, "power-all": PowerAll,
     "session-expiry": SessionExpiry, "clock-step": ClockStep,
 }
+# After these acks=all must have meant the disks of the replicas, not their memory.
+BEYOND_REPLICATION = {PowerTwo, PowerAll}
 # A restart of each broker in turn waits for the cluster to be whole in between, which it never is while something else is wrong.
 NOT_IN_PAIRS = {"rolling-restart"}
 

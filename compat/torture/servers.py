@@ -146,8 +146,9 @@ class ApacheBroker(Broker):
 
     def properties(self):
         mine = super().properties()
-        for key in ("http.listener", "group.initial.rebalance.delay.ms"):
-            mine.pop(key, None)
+        for key in ("http.listener", "group.initial.rebalance.delay.ms", "log.flush.before.ack"):
+            if mine.pop(key, None) == "always":
+                mine["log.flush.interval.messages"] = 1
         return {**mine, "host.name": self.host.address, "port": BROKER_PORT, "advertised.host.name": self.host.address, "advertised.port": BROKER_PORT,
                 "delete.topic.enable": "true", "log.cleaner.enable": "false", "unclean.leader.election.enable": "false"}
 

@@ -23,8 +23,8 @@ STORES = ("keeper", "zookeeper")
 ALL = ("W1", "W3", "W4", "W6", "W9", "W11")
 # The short form: each kind of fault in one of its shapes, on the store where it says most.
 SMOKE = {
-    "keeper": (["kill-leader", "zombie", "cut-one-way", "pause-session", "disk-full", "power-all", "kill-keeper+kill-follower"], ["W1", "W3", "W6", "W9", "W11"]),
-    "zookeeper": (["kill-controller", "cut-followers", "session-expiry", "kill-keeper"], ["W1", "W3", "W4"]),
+    "keeper": (["kill-leader", "zombie", "cut-one-way", "pause-session", "disk-full", "power-one", "kill-keeper+kill-follower"], ["W1", "W3", "W6", "W9", "W11"]),
+    "zookeeper": (["kill-controller", "cut-followers", "session-expiry", "kill-keeper", "power-all"], ["W1", "W3", "W4"]),
 }
 NIGHTLY_MINUTES = 60
 ROUND = 8  # faults on one cluster, before everything is looked at and a new one is made
