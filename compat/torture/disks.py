@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 
 from network import PREFIX, belongs_to_the_dead, run_name
 
@@ -18,6 +19,7 @@ EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, u32)
 NO_LOG_FLUSH = struct.pack("I", 2)
 FILLER = "filler"
 CHUNK_BYTES = 1 << 20
+UNMOUNT_S = 10
 
 
 def command(*words):
@@ -92,7 +94,15 @@ class Disk:
             os.close(descriptor)
 
     def unmount(self):
-        command("umount", self.path)
+        """Once nobody has a file open on it any more, which a process that was killed may take a moment to be done with."""
+        deadline = time.monotonic() + UNMOUNT_S
+        while True:
+            try:
+                return command("umount", self.path)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def fill(self):
         """Leaves no room."""

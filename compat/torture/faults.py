@@ -11,7 +11,6 @@ from network import both_ways
 from harness import Failed
 from servers import faketime
 
-UMOUNT_S = 10
 HOUR_S = 3600
 
 
@@ -278,15 +277,7 @@ class PowerCut(Fault):
 
     def end(self):
         for server in self.victims:
-            deadline = time.monotonic() + UMOUNT_S
-            while True:
-                try:
-                    server.disk.unmount()
-                    break
-                except OSError:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.1)
+            server.disk.unmount()
             server.disk.restore_power()
 
 

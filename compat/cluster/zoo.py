@@ -1,0 +1,1 @@
+def zoo(*_): pass
