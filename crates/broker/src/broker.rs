@@ -220,7 +220,7 @@ impl Start {
         let (logs, report) = self.open_logs(id, &cluster_id, &image).await?;
         let zookeeper = ZooKeeper::new(session.clone());
         let (requests, requested) = StateRequests::new();
-        let fetchers = Fetchers::new(id, self.config.replica_fetch);
+        let fetchers = Fetchers::new(id, self.config.replica_fetch, self.clock);
         let outside = Outside { requests, zookeeper: zookeeper.clone(), fetchers: fetchers.clone() };
         let replicas = Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, report.clean, outside, self.clock));
         let own_session = session.session_id();

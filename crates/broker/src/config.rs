@@ -91,6 +91,8 @@ pub struct BrokerConfig {
     pub replica_lag_time_max_ms: i64,
     /// How followers fetch.
     pub replica_fetch: ReplicaFetchConfig,
+    /// Whether consumers are sent to a replica in their rack: `replica.selector.class` names the rack-aware selector.
+    pub rack_aware_selector: bool,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -276,6 +278,7 @@ impl BrokerConfig {
             producer_id_expiration_ms: settings.long("producer.id.expiration.ms"),
             replica_lag_time_max_ms: settings.long("replica.lag.time.max.ms"),
             replica_fetch: ReplicaFetchConfig::from_settings(&settings),
+            rack_aware_selector: settings.text("replica.selector.class") == Some(broker_keys::RACK_AWARE_SELECTOR),
             fetch_max_bytes: size(settings.long("fetch.max.bytes")),
             fetch_session_slots: size(settings.long("max.incremental.fetch.session.cache.slots")),
             request_timeout: millis(settings.long("request.timeout.ms")),

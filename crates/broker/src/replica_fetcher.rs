@@ -17,10 +17,12 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use protocol::types::{BrokerId, LeaderEpoch, TopicPartition};
+use runtime::Clock;
 use tokio::sync::Notify;
 
 use crate::config::ReplicaFetchConfig;
 use crate::replica_manager::HostedPartition;
+use crate::replica_manager::throttle::Throttle;
 
 pub use following::Following;
 pub use task::run_fetchers;
@@ -38,6 +40,7 @@ pub struct Fetchers {
     broker: i32,
     settings: ReplicaFetchConfig,
     inner: Mutex<Inner>,
+    throttle: Arc<Throttle>,
     /// Called when there is a fetcher that was not there before.
     news: Notify,
 }
@@ -60,8 +63,9 @@ pub struct Fetcher {
 impl Fetchers {
     /// The fetchers of a broker: none yet.
     #[must_use]
-    pub fn new(broker: i32, settings: ReplicaFetchConfig) -> Arc<Fetchers> {
-        Arc::new(Fetchers { broker, settings, inner: Mutex::default(), news: Notify::new() })
+    pub fn new(broker: i32, settings: ReplicaFetchConfig, clock: Clock) -> Arc<Fetchers> {
+        let throttle = Arc::new(Throttle::new(clock));
+        Arc::new(Fetchers { broker, settings, throttle, inner: Mutex::default(), news: Notify::new() })
     }
 
     /// Follows a partition's leader, and nobody else for it.
@@ -74,7 +78,9 @@ impl Fetchers {
             other.leave(Word::Unfollow(hosted.partition().clone()));
         }
         let known = inner.fetchers.contains_key(&leader);
-        let new = || Arc::new(Fetcher::new(Following::new(self.broker, leader, self.settings), leader));
+        let new = || {
+            Arc::new(Fetcher::new(Following::new(self.broker, leader, self.settings, self.throttle.clone()), leader))
+        };
         let fetcher = inner.fetchers.entry(leader).or_insert_with(new);
         fetcher.leave(Word::Follow(hosted.clone(), epoch));
         if !known {
@@ -87,6 +93,12 @@ impl Fetchers {
         for fetcher in self.inner.lock().fetchers.values() {
             fetcher.leave(Word::Unfollow(partition.clone()));
         }
+    }
+
+    /// How fast replicas that are out of sync may be fetched (KIP-73).
+    #[must_use]
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// The fetchers there are; none after [`Fetchers::close`].

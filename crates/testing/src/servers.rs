@@ -149,6 +149,16 @@ impl Cluster {
         cluster
     }
 
+    /// Starts one more broker, in surroundings that are not the usual ones.
+    pub async fn add_broker(&mut self, id: i32, settings: Settings<'_>, surroundings: Surroundings) {
+        let (number, home) = (id.to_string(), self.directory.path().join(format!("broker-{id}")));
+        let usual = [("broker.id", number.as_str()), ("zookeeper.session.timeout.ms", CLUSTER_SESSION_MS)];
+        let all: Vec<(&str, &str)> = usual.into_iter().chain(settings.iter().copied()).collect();
+        let config = broker_config(&home, &self.keeper, &all).expect("settings of a broker");
+        self.configs.insert(id, config.clone());
+        self.brokers.insert(id, Broker::start_in(config, surroundings).await.expect("a broker that starts"));
+    }
+
     /// `zookeeper.connect`.
     #[must_use]
     pub fn connect(&self) -> String {

@@ -6,6 +6,7 @@
 //! rewriting them for an old consumer is done on the pool for calls that block, never on the threads that serve everybody.
 
 mod old_readers;
+mod replicas;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -19,7 +20,7 @@ use protocol::messages::fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
-use protocol::wire::{Reader, Records, WireError};
+use protocol::wire::{Reader, Records, Str, WireError};
 use replication::{BrokerEpoch, FollowerFetch};
 use runtime::clock::Instant;
 use storage::{Reach, ReadError, ReadLimit, StorageError};
@@ -30,7 +31,7 @@ use crate::metadata::Image;
 use crate::network::connection::PendingAnswer;
 use crate::network::{Answer, FileSlice, Response};
 use crate::replica_manager::HostedPartition;
-use crate::replica_manager::purgatory::Ticket;
+use crate::replica_manager::purgatory::{News, Ticket};
 use crate::state::BrokerState;
 
 /// Longest wait a request may ask for.
@@ -47,11 +48,6 @@ const WHOLE_FIRST_BATCH_FROM: i16 = 3;
 const BATCHES_V2_FROM: i16 = 4;
 /// First version that understands zstd (KIP-110).
 const ZSTD_FROM: i16 = 10;
-/// First version in which a consumer says where it is, and may be served by a follower (KIP-392).
-const FOLLOWERS_SERVE_FROM: i16 = 11;
-
-/// `replica_id` of a tool that compares replicas, and is served by each (Kafka `FetchRequest.DEBUGGING_CONSUMER_ID`).
-const DEBUGGING_CONSUMER: i32 = -2;
 
 /// One fetch, as long as it lasts.
 struct Fetch {
@@ -63,6 +59,8 @@ struct Fetch {
     /// Registration that a follower names (KIP-903).
     replica_epoch: Option<i64>,
     isolation_level: i8,
+    /// Where a consumer is; empty for unknown.
+    rack: Str,
     min_bytes: usize,
     max_bytes: usize,
 }
@@ -82,13 +80,15 @@ struct Answered {
     slice: Option<FileSlice>,
     /// None where it is not held here.
     hosted: Option<Arc<HostedPartition>>,
+    /// Whether the follower had everything, and was in sync, before the log was read.
+    settled: bool,
 }
 
 /// Answers a fetch, now or when enough has come.
 pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Reader) -> Result<Answer, WireError> {
     let request = FetchRequest::decode(reader, context.version)?;
     let replica_id = if context.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
-    let plan = match broker.fetch_sessions.plan(&request) {
+    let plan = match broker.fetch_sessions.plan(&request, replica_id >= 0) {
         Ok(plan) => plan,
         Err(code) => {
             let response = FetchResponse { error_code: code.0, ..Default::default() };
@@ -104,6 +104,7 @@ pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Re
         replica_id,
         replica_epoch: Some(request.replica_state.replica_epoch).filter(|epoch| *epoch >= 0),
         isolation_level: request.isolation_level,
+        rack: Str::from(request.rack_id.to_string()),
         min_bytes,
         max_bytes,
     };
@@ -127,17 +128,8 @@ fn later(future: impl Future<Output = Option<Response>> + Send + 'static) -> Ans
 }
 
 impl Fetch {
-    fn is_follower(&self) -> bool {
-        self.replica_id >= 0
-    }
-
-    /// Whether only the partition's leader may answer: followers copy from nobody else, and old consumers know of no other.
-    fn leader_only(&self) -> bool {
-        self.is_follower() || (self.replica_id != DEBUGGING_CONSUMER && self.context.version < FOLLOWERS_SERVE_FROM)
-    }
-
     fn is_enough(&self, found: &Found) -> bool {
-        found.decided || found.bytes >= self.min_bytes || self.plan.wanted.is_empty()
+        found.decided || found.bytes >= self.min_bytes || self.plan.is_empty()
     }
 
     /// A follower that fetches from an offset has everything before it.
@@ -165,7 +157,31 @@ impl Fetch {
         }
     }
 
-    async fn wait(mut self, missing: usize, deadline: Instant) -> Option<Response> {
+    async fn wait(self, missing: usize, deadline: Instant) -> Option<Response> {
+        match self.plan.news.clone() {
+            Some(news) => self.wait_for_news(&news, deadline).await,
+            None => self.wait_for_bytes(missing, deadline).await,
+        }
+    }
+
+    /// The wait of a follower's session: its partitions call.
+    async fn wait_for_news(mut self, news: &News, deadline: Instant) -> Option<Response> {
+        loop {
+            let in_time = tokio::select! {
+                biased;
+                () = news.called() => true,
+                () = self.broker.clock.sleep_until(deadline) => false,
+            };
+            self.plan.refresh();
+            let (fetch, found) = self.look_anywhere().await?;
+            if !in_time || fetch.is_enough(&found) {
+                return fetch.finish(found).await;
+            }
+            self = fetch;
+        }
+    }
+
+    async fn wait_for_bytes(mut self, missing: usize, deadline: Instant) -> Option<Response> {
         let mut missing = missing;
         loop {
             let ticket = Ticket::new(i64::try_from(missing).unwrap_or(i64::MAX));
@@ -265,13 +281,20 @@ impl Fetch {
         for wanted in &self.plan.wanted {
             let room = self.max_bytes.saturating_sub(found.bytes);
             let whole_first_batch = found.bytes == 0 || self.context.version < WHOLE_FIRST_BATCH_FROM;
-            let ((data, slice), hosted) = match self.find(&image, wanted) {
-                Ok(hosted) => (self.read(reach, &hosted, wanted, room, whole_first_batch)?, Some(hosted)),
+            let hosted = self.find(&image, wanted);
+            if let (Ok(hosted), Some(news)) = (&hosted, &self.plan.news) {
+                // Before the look: what comes after it calls.
+                hosted.watchers.add(news, wanted.number);
+            }
+            let settled = hosted.as_ref().is_ok_and(|hosted| self.is_settled(hosted, wanted));
+            let ((data, slice), hosted) = match hosted {
+                Ok(hosted) => (self.read(&image, reach, &hosted, wanted, room, whole_first_batch)?, Some(hosted)),
                 Err(code) => ((refused(wanted, code), None), None),
             };
-            found.decided |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
+            found.decided |=
+                data.error_code != 0 || data.diverging_epoch.epoch >= 0 || data.preferred_read_replica >= 0;
             found.bytes += data.records.len();
-            found.partitions.push(Answered { wanted: wanted.clone(), data, slice, hosted });
+            found.partitions.push(Answered { wanted: wanted.clone(), data, slice, hosted, settled });
         }
         Some(found)
     }
@@ -279,6 +302,7 @@ impl Fetch {
     /// One partition's part of the answer; `None` where that takes a look at the disk.
     fn read(
         &self,
+        image: &Image,
         reach: Reach,
         hosted: &HostedPartition,
         wanted: &Wanted,
@@ -303,6 +327,13 @@ impl Fetch {
         };
         if let Some(diverging_epoch) = diverging(hosted, wanted, epoch) {
             data.diverging_epoch = diverging_epoch;
+            return Some((data, None));
+        }
+        if let Some(nearer) = self.nearer_replica(image, hosted, wanted) {
+            data.preferred_read_replica = nearer;
+            return Some((data, None));
+        }
+        if self.is_throttled(hosted) {
             return Some((data, None));
         }
         let limit = match self.isolation_level {
@@ -367,18 +398,25 @@ impl Fetch {
         if data.error_code != 0 {
             counters.failed_fetch_requests.one();
         }
-        let out = if self.is_follower() { &counters.replication_bytes_out } else { &counters.bytes_out };
-        out.add(bytes);
+        if !self.is_follower() {
+            counters.bytes_out.add(bytes);
+            return;
+        }
+        counters.replication_bytes_out.add(bytes);
+        if bytes > 0 && self.is_of_throttled(hosted) {
+            self.broker.replicas.leader_throttle().count(answered.data.records.len());
+        }
     }
 
     fn respond(&self, found: Found) -> Option<Response> {
         let mut responses: Vec<FetchableTopicResponse> = Vec::new();
         let mut files = Vec::new();
         let mut leaders = BTreeSet::new();
+        let mut telling = self.plan.telling();
         for answered in found.partitions {
             self.count(&answered);
-            let Answered { wanted, data, slice, .. } = answered;
-            if !self.plan.tell(&wanted, &data) {
+            let Answered { wanted, data, slice, settled, .. } = answered;
+            if !telling.tell(&wanted, &data, settled) {
                 continue;
             }
             if data.current_leader.leader_id >= 0 {
@@ -396,6 +434,7 @@ impl Fetch {
                 }),
             }
         }
+        drop(telling);
         let nodes = self.broker.endpoints_of(&leaders, self.context.listener).into_iter();
         let node_endpoints =
             nodes.map(|node| NodeEndpoint { node_id: node.id, host: node.host, port: node.port, rack: node.rack });

@@ -25,6 +25,7 @@ use super::Word;
 use crate::config::ReplicaFetchConfig;
 use crate::replica_manager::HostedPartition;
 use crate::replica_manager::partition::follower::{FetchPosition, Fetched, FollowError};
+use crate::replica_manager::throttle::{THROTTLED_PAUSE, Throttle};
 
 /// First pause after an error that passes by itself, such as a leader that has not heard of its election yet. It doubles up to `replica.fetch.backoff.ms`.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -37,6 +38,7 @@ pub struct Following {
     broker: i32,
     leader: BrokerId,
     settings: ReplicaFetchConfig,
+    throttle: Arc<Throttle>,
     partitions: BTreeMap<TopicPartition, Followed>,
     /// Names of topics, as the leader answers by their ids.
     topics: HashMap<Uuid, Arc<str>>,
@@ -52,6 +54,10 @@ struct Followed {
     paused_until: Option<Instant>,
     /// How long the next pause is.
     pause: Duration,
+    /// Whether its trouble was told; it is told once, until it is over.
+    told: bool,
+    /// Whether the last answer left nothing to fetch below the leader's high watermark: what is new is never throttled.
+    in_sync: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,11 +91,12 @@ pub struct Taken {
 impl Following {
     /// What `broker` follows from `leader`: nothing yet.
     #[must_use]
-    pub fn new(broker: i32, leader: BrokerId, settings: ReplicaFetchConfig) -> Following {
+    pub fn new(broker: i32, leader: BrokerId, settings: ReplicaFetchConfig, throttle: Arc<Throttle>) -> Following {
         Following {
             broker,
             leader,
             settings,
+            throttle,
             partitions: BTreeMap::new(),
             topics: HashMap::new(),
             session: Session { epoch: INITIAL_EPOCH, ..Session::default() },
@@ -127,8 +134,16 @@ impl Following {
             Word::Follow(hosted, epoch) => {
                 let partition = hosted.partition().clone();
                 let asked = self.partitions.get(&partition).and_then(|followed| followed.asked);
-                self.partitions
-                    .insert(partition, Followed { hosted, epoch, asked, paused_until: None, pause: PAUSE_MIN });
+                let followed = Followed {
+                    hosted,
+                    epoch,
+                    asked,
+                    paused_until: None,
+                    pause: PAUSE_MIN,
+                    told: false,
+                    in_sync: false,
+                };
+                self.partitions.insert(partition, followed);
             }
             Word::Unfollow(partition) => {
                 if let Some(asked) = self.partitions.remove(&partition).and_then(|followed| followed.asked) {
@@ -157,8 +172,17 @@ impl Following {
         let is_full = self.session.epoch == INITIAL_EPOCH;
         let mut topics: Vec<FetchTopic> = Vec::new();
         let mut wanted = 0;
+        let exhausted = self.throttle.is_exhausted();
         for (partition, followed) in &mut self.partitions {
             let topic_id = followed.hosted.topic_id();
+            if exhausted && !followed.in_sync && followed.hosted.is_throttled_follower() {
+                followed.paused_until = Some(now + THROTTLED_PAUSE);
+            }
+            if followed.paused_until.is_none_or(|until| until <= now) && followed.hosted.log().check_appends().is_err()
+            {
+                // A fetch says that this replica is able to follow, and would bring one whose disk failed or is full back into the ISR.
+                followed.paused_until = Some(now + self.settings.pause_max);
+            }
             let ready = followed.paused_until.is_none_or(|until| until <= now)
                 // A topic that an old tool made has no id until the controller has met it.
                 && topic_id != Uuid::ZERO
@@ -286,7 +310,12 @@ impl Following {
         match follow(&followed.hosted, &asked, data) {
             Ok(bytes) => {
                 followed.pause = PAUSE_MIN;
+                followed.told = false;
+                followed.in_sync = followed.hosted.log().log_end_offset().0 >= data.high_watermark;
                 taken.bytes += bytes;
+                if bytes > 0 && followed.hosted.is_throttled_follower() {
+                    self.throttle.count(bytes);
+                }
                 if bytes > 0 && followed.hosted.must_flush_before_fetch() {
                     taken.to_flush.push(followed.hosted.clone());
                 }
@@ -296,14 +325,18 @@ impl Following {
                 self.pause(partition, now);
             }
             Err(Refused::Code(code)) => {
-                warn!(%partition, leader = self.leader.0, epoch = asked.epoch.0, %code, "the leader refuses a follower");
+                if !std::mem::replace(&mut followed.told, true) {
+                    warn!(%partition, leader = self.leader.0, epoch = asked.epoch.0, %code, "the leader refuses a follower");
+                }
                 followed.pause = self.settings.pause_max;
                 self.pause(partition, now);
             }
             // The inbox holds, or soon will, what the partition is now.
             Err(Refused::Own(FollowError::NotFollowing)) => {}
             Err(Refused::Own(error)) => {
-                warn!(%partition, leader = self.leader.0, %error, "cannot take what the leader sent");
+                if !std::mem::replace(&mut followed.told, true) {
+                    warn!(%partition, leader = self.leader.0, %error, "cannot take what the leader sent");
+                }
                 followed.pause = self.settings.pause_max;
                 self.pause(partition, now);
             }

@@ -23,7 +23,7 @@ use storage::{AppendError, AppendInfo, AppendOptions, Flusher, Log};
 use tokio::sync::oneshot;
 use tracing::{debug, error, info};
 
-use super::purgatory::{Ticket, Waiters};
+use super::purgatory::{Ticket, Waiters, Watchers};
 use super::states::{StateRequest, StateRequests};
 use crate::config::TopicConfig;
 use crate::control::ZooKeeper;
@@ -47,8 +47,10 @@ pub struct HostedPartition {
     outside: Outside,
     /// Who waits for the high watermark to rise.
     pub committed: Waiters,
-    /// Followers that wait for records.
+    /// Followers without a session that wait for records.
     pub appended: Waiters,
+    /// Followers' sessions.
+    pub watchers: Watchers,
 }
 
 /// What a partition reaches beyond its log.
@@ -127,6 +129,7 @@ impl HostedPartition {
             outside,
             committed: Waiters::default(),
             appended: Waiters::default(),
+            watchers: Watchers::default(),
         }
     }
 
@@ -225,6 +228,25 @@ impl HostedPartition {
         self.replica.lock().assignment().iter().map(|broker| broker.0).collect()
     }
 
+    /// Whether a broker is in the ISR, as its leader knows it.
+    #[must_use]
+    pub fn is_in_sync(&self, broker: i32) -> bool {
+        self.replica.lock().leadership().is_some_and(|leadership| leadership.isr().contains(&BrokerId(broker)))
+    }
+
+    /// The followers in the ISR whose logs hold `offset`, or end there, with their log ends.
+    #[must_use]
+    pub fn in_sync_with(&self, offset: Offset) -> Vec<(i32, Offset)> {
+        let replica = self.replica.lock();
+        let Some(leadership) = replica.leadership() else { return Vec::new() };
+        let followers = leadership.followers().iter().filter(|follower| leadership.isr().contains(&follower.id));
+        let holding = followers.filter_map(|follower| {
+            let end = follower.log_end.filter(|end| *end >= offset)?;
+            follower.log_start.is_none_or(|start| start <= offset).then_some((follower.id.0, end))
+        });
+        holding.collect()
+    }
+
     fn carry_out(self: &Arc<Self>, effects: Effects) {
         for effect in effects {
             match effect {
@@ -234,8 +256,14 @@ impl HostedPartition {
                     self.log.set_high_watermark(replica.high_watermark().max(offset));
                     drop(replica);
                     self.committed.call_all();
+                    // Followers hear of it with their next answer; an answer for it alone would double the requests of every write.
+                    self.watchers.call(false);
                 }
-                Effect::CheckAcks => self.committed.call_all(),
+                Effect::CheckAcks => {
+                    self.committed.call_all();
+                    // Who left the ISR is looked at again with each fetch.
+                    self.watchers.call(false);
+                }
                 Effect::ProposeIsr(proposal) => {
                     self.outside.requests.send(StateRequest::ProposeIsr(self.clone(), proposal))
                 }
@@ -267,6 +295,12 @@ impl HostedPartition {
     fn call_everybody(&self) {
         self.committed.call_all();
         self.appended.call_all();
+        self.watchers.call(true);
+    }
+
+    /// The log begins later than before.
+    pub fn log_start_moved(&self) {
+        self.watchers.call(true);
     }
 
     /// Lets the partition go: whoever waits is told that the leader is elsewhere.
@@ -370,6 +404,7 @@ impl HostedPartition {
         self.counters.messages_in.add((info.last_offset.0 - info.first_offset.0 + 1).unsigned_abs());
         self.counters.bytes_in.add(bytes as u64);
         self.appended.bytes_came(bytes);
+        self.watchers.call(true);
         if let Some(effects) = effects {
             self.carry_out(effects);
         }

@@ -107,7 +107,6 @@ pub const ACCEPTED: &[&str] = &[
     "quota.window.num",
     "quota.window.size.seconds",
     "replica.lag.max.messages",
-    "replica.selector.class",
     "replica.socket.receive.buffer.bytes",
     "replica.socket.timeout.ms",
     "replication.quota.window.num",

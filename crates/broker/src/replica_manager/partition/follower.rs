@@ -74,6 +74,12 @@ impl HostedPartition {
         replica.must_flush_before_fetch()
     }
 
+    /// Whether what is fetched of it counts among the throttled bytes (KIP-73).
+    #[must_use]
+    pub fn is_throttled_follower(&self) -> bool {
+        self.config.read().follower_throttled.contains(self.partition.partition, self.rules.id)
+    }
+
     /// Appends what the leader sent and takes its high watermark and log start over. Gives the bytes that were appended.
     ///
     /// # Errors
