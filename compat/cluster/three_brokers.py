@@ -15,7 +15,7 @@ from typed import tutorial
 from zoo import zoo
 
 STORES = ("zookeeper", "keeper")
-SHORT_S, NIGHTLY_MINUTES, NIGHTLY_REPEAT = 45, 30, 20
+SHORT_S, NIGHTLY_MINUTES, NIGHTLY_REPEAT = 20, 30, 20
 PARTS = ("tutorial", "zoo", "losses")
 
 

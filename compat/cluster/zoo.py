@@ -14,7 +14,7 @@ import campaign
 import flood
 from clients import Stoppable, create_topic
 from cluster import Cluster
-from groups import OldConsumer
+from groups import OldConsumer, begin_at_the_beginning
 from harness import Failed, Workspace
 from loopback import Loopback
 
@@ -97,7 +97,9 @@ def apache_09(workspace, cluster):
                                            "--request-timeout-ms", "5000"), stdin=True)
     settings = workspace.path / "new-consumer.properties"
     settings.write_text("group.id=zoo-new\nauto.offset.reset=earliest\nsession.timeout.ms=6000\nheartbeat.interval.ms=1000\nmetadata.max.age.ms=2000\nrequest.timeout.ms=7000\n")
-    new = workspace.start(apache.tool("kafka-console-consumer", "--new-consumer", "--bootstrap-server", cluster.bootstrap, "--topic", "zoo-old", "--consumer.config", settings))
+    new = workspace.start(apache.tool("kafka-console-consumer", "--new-consumer", "--bootstrap-server", cluster.bootstrap, "--topic", "zoo-old", "--from-beginning",
+                                      "--consumer.config", settings))
+    begin_at_the_beginning(cluster, "zoo-zookeeper", "zoo-old", 3)
     old = workspace.start(OldConsumer(cluster, "zoo-old", "apache").command("zoo-zookeeper"))
     return Lines("Apache 0.9.0.1", producer, {"console consumer (new)": new, "console consumer (ZooKeeper)": old})
 

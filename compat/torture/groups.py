@@ -120,6 +120,12 @@ class OldConsumer:
         return apache.tool("kafka-console-consumer", *words) if self.whose == "apache" else [str(ROOT / "bin/kafka-console-consumer.sh"), *words]
 
 
+def begin_at_the_beginning(cluster, group, topic, partitions):
+    """A console consumer without offsets of its group begins at the end, whatever its settings say, or refuses --from-beginning where there are some."""
+    for partition in range(partitions):
+        cluster.kazoo.create(f"/consumers/{group}/offsets/{topic}/{partition}", b"0", makepath=True)
+
+
 class GroupWorkload:
     """W3: members with synchronous commits, killed and added."""
     name = "W3"
@@ -179,6 +185,10 @@ class OldGroupWorkload(GroupWorkload):
     def __init__(self, cluster, rng, rate=20):
         super().__init__(cluster, rng, rate, "torture-old", 3)
         self.members.count, self.members.pause_s = 2, 12
+
+    def prepare(self):
+        super().prepare()
+        begin_at_the_beginning(self.cluster, self.members.group, self.topic, self.partitions)
 
     def kinds(self):
         kinds = [OldConsumer(self.cluster, self.topic, "ours")]
