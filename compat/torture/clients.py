@@ -113,11 +113,16 @@ class Sender(Stoppable):
         self.number += 1
         partition = self.rng.randrange(self.partitions)
         self.waiting[number] = (partition, sent, self.burst)
-        value = str(number).encode()
+        value = str(number).encode() + b" " * self.rng.randrange(200)
         try:
-            self.producer.produce(self.topic, value + b" " * self.rng.randrange(200), partition=partition, on_delivery=self.delivered(number, sent, self.burst))
+            self.producer.produce(self.topic, value, partition=partition, on_delivery=self.delivered(number, sent, self.burst))
         except BufferError:
             del self.waiting[number]
+        except KafkaException as error:
+            # It gave up, as `on_error` has noted: there is nothing more to send.
+            del self.waiting[number]
+            self.history.add("error", process=self.process, what=f"the producer takes nothing more: {error}")
+            self.ended.set()
 
     def settle(self, seconds=DELIVERY_S):
         """Stops, and waits for what is under way; a record without any answer by then is noted as one that hangs."""

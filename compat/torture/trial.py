@@ -120,7 +120,10 @@ class Trial:
             time.sleep(self.rng.uniform(0.5, 1) * QUIET_S)
         self.heal()
         for workload in self.workloads:
-            workload.settle()
+            try:
+                workload.settle()
+            except Exception as error:  # what the others saw is looked at all the same
+                self.problems.append(f"{workload.name}: {type(error).__name__}: {error}")
             self.found = checker.merge(self.found, {f"{workload.name} {name}": examples for name, examples in workload.check().items()})
         self.found = checker.merge(self.found, checker.recoveries(self.moments.taken()))
         self.look()
@@ -169,7 +172,7 @@ class Trial:
 
     def look(self):
         """After healing: replicas, metadata, and the servers' own words."""
-        if isinstance(self.load, AppendWorkload):
+        if self.load.ends is not None:
             deadline = time.monotonic() + REPLICAS_S
             while (differing := replicas.of_topic(self.cluster, self.load.topic, self.load.ends)) and time.monotonic() < deadline:
                 time.sleep(0.3)
