@@ -376,13 +376,9 @@ fn wanted(request: &FetchRequest) -> Vec<Wanted> {
 
 #[cfg(test)]
 mod tests {
-<<<<<<< HEAD
-    use protocol::messages::fetch::{EpochEndOffset, FetchPartition, FetchTopic, ForgottenTopic};
-=======
     use bytes::Bytes;
-    use protocol::messages::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
+    use protocol::messages::fetch::{EpochEndOffset, FetchPartition, FetchTopic, ForgottenTopic};
     use protocol::wire::Records;
->>>>>>> main
 
     use super::*;
 
