@@ -3,12 +3,10 @@
 //! With `--zookeeper` it reads and writes Kafka's znodes and speaks as 0.9.0.1 did; with `--bootstrap-server` it asks the brokers and speaks as 3.9 does.
 //!
 //! # Layout
-//! - [`assignment`]: which brokers hold which partition
 //! - [`names`]: which names a topic may have
 //! - [`zookeeper`]: the form of 0.9
 //! - [`bootstrap`]: the form of 3.9
 
-mod assignment;
 mod bootstrap;
 mod names;
 mod zookeeper;
@@ -166,9 +164,4 @@ fn chosen(options: &Options, mut all: Vec<String>) -> Result<Vec<String>, Failur
         all.retain(|name| !names::is_internal(name));
     }
     Ok(all)
-}
-
-/// Comma-separated ids, as every form prints replicas.
-fn id_list(ids: &[i32]) -> String {
-    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

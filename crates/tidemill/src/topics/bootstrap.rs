@@ -9,9 +9,10 @@ use protocol::error::ErrorCode;
 use protocol::spelling;
 use protocol::types::{BrokerId, TopicPartition, Uuid};
 
-use super::{Options, assignment, chosen, id_list, names as topic_names, parse_configs};
-use crate::connect;
+use super::{Options, chosen, names as topic_names, parse_configs};
+use crate::assignment::id_list;
 use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
+use crate::{assignment, connect};
 
 /// Runs the one action of the options.
 pub async fn run(options: &Options, servers: &str) -> Result<(), Failure> {

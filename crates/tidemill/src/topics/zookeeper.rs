@@ -7,9 +7,10 @@ use client::zookeeper::{CreateMode, Session, paths};
 use protocol::spelling;
 use runtime::Random;
 
-use super::{Options, assignment, chosen, id_list, names, parse_configs};
+use super::{Options, chosen, names, parse_configs};
+use crate::assignment::id_list;
 use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
-use crate::{connect, tools};
+use crate::{assignment, connect, tools};
 
 /// Runs the one action of the options.
 pub async fn run(options: &Options, hosts: &str) -> Result<(), Failure> {

@@ -1,0 +1,317 @@
+//! The folder of a cluster and its members: a properties file each, which is all that says what a member is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::properties;
+
+/// Most brokers of one cluster: a machine for trying things out has no use for more, and their ports stay together.
+pub const BROKERS_MAX: usize = 9;
+/// Port of the keeper, of the first broker and of the first broker's console, where they are free.
+pub const KEEPER_PORT: u16 = 2181;
+pub const BROKER_PORT: u16 = 9092;
+pub const CONSOLE_PORT: u16 = 8080;
+/// More copies than this gain nothing for trying things out (`offsets.topic.replication.factor` of Kafka).
+const REPLICAS_MAX: usize = 3;
+
+/// Keeper, or broker of this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The keeper.
+    Keeper,
+    /// The broker of this id.
+    Broker(usize),
+}
+
+impl Role {
+    /// `keeper`, `broker-0`: what its files are called.
+    pub fn file_name(self) -> String {
+        match self {
+            Role::Keeper => "keeper".to_owned(),
+            Role::Broker(id) => format!("broker-{id}"),
+        }
+    }
+
+    /// The tool that runs it.
+    pub fn tool(self) -> &'static str {
+        match self {
+            Role::Keeper => "zookeeper-server-start",
+            Role::Broker(_) => "kafka-server-start",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    /// `broker 0`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Role::Keeper => f.write_str("keeper"),
+            Role::Broker(id) => write!(f, "broker {id}"),
+        }
+    }
+}
+
+/// A member of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What it is.
+    pub role: Role,
+    /// Where clients reach it.
+    pub port: u16,
+}
+
+/// A cluster as its folder describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The keeper, where it has one of its own; then the brokers, by id.
+    pub members: Vec<Member>,
+    /// `zookeeper.connect` of its brokers.
+    pub zookeeper: String,
+}
+
+impl Cluster {
+    /// Its brokers, by id.
+    pub fn brokers(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.role != Role::Keeper)
+    }
+
+    /// Whether its keeper is one of its members.
+    pub fn has_keeper(&self) -> bool {
+        self.members.iter().any(|member| member.role == Role::Keeper)
+    }
+
+    /// `localhost:9092,localhost:9093`
+    pub fn bootstrap(&self) -> String {
+        self.brokers().map(|broker| format!("localhost:{}", broker.port)).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Where everything of a cluster lies.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The folder at `dir`, there or not.
+    ///
+    /// # Errors
+    /// Where the current folder is gone.
+    pub fn at(dir: &Path) -> Result<Folder, Failure> {
+        // Whole paths: a process is found again by them, whatever folder it was started in.
+        let root = std::path::absolute(dir)
+            .map_err(|error| Failure::new(format!("cannot find {}", dir.display())).cause(error))?;
+        Ok(Folder { root })
+    }
+
+    /// Itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes it, with the folder of logs.
+    pub fn make(&self) -> std::io::Result<()> {
+        fs::create_dir_all(self.root.join("logs"))
+    }
+
+    /// Held by whoever changes the cluster.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("dev.lock")
+    }
+
+    /// The properties of a member.
+    pub fn properties(&self, role: Role) -> PathBuf {
+        match role {
+            Role::Keeper => self.root.join("zookeeper.properties"),
+            Role::Broker(id) => self.root.join(format!("server-{id}.properties")),
+        }
+    }
+
+    /// Where it keeps its data.
+    pub fn data(&self, role: Role) -> PathBuf {
+        self.root.join(role.file_name())
+    }
+
+    /// What it says.
+    pub fn log(&self, role: Role) -> PathBuf {
+        self.root.join("logs").join(format!("{}.log", role.file_name()))
+    }
+
+    /// The id of its process.
+    pub fn pid(&self, role: Role) -> PathBuf {
+        self.root.join(format!("{}.pid", role.file_name()))
+    }
+
+    /// The cluster that lies here; `None` where there is none.
+    ///
+    /// # Errors
+    /// A properties file that somebody has made unreadable.
+    pub fn read(&self) -> Result<Option<Cluster>, Failure> {
+        let mut members = Vec::new();
+        let keeper = self.properties(Role::Keeper);
+        if keeper.exists() {
+            members.push(Member { role: Role::Keeper, port: keeper_port(&keeper)? });
+        }
+        let mut zookeeper = None;
+        for id in 0..BROKERS_MAX {
+            let path = self.properties(Role::Broker(id));
+            if !path.exists() {
+                break;
+            }
+            members.push(Member { role: Role::Broker(id), port: broker_port(&path)? });
+            if zookeeper.is_none() {
+                zookeeper = Some(setting(&path, "zookeeper.connect")?);
+            }
+        }
+        Ok(zookeeper.map(|zookeeper| Cluster { members, zookeeper }))
+    }
+
+    /// Writes the properties of a member.
+    pub fn write(&self, member: &Member, cluster: &Cluster, console_port: u16) -> std::io::Result<()> {
+        fs::write(self.properties(member.role), self.text(member, cluster, console_port))
+    }
+
+    fn text(&self, member: &Member, cluster: &Cluster, console_port: u16) -> String {
+        let data = escaped(&self.data(member.role));
+        let port = member.port;
+        match member.role {
+            Role::Keeper => format!(
+                "# Written by `tidemill dev up`; yours to change while the cluster is stopped.\n\
+                 dataDir={data}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n"
+            ),
+            Role::Broker(id) => {
+                let replicas = cluster.brokers().count().min(REPLICAS_MAX);
+                format!(
+                    "# Written by `tidemill dev up`; yours to change while the cluster is stopped.\n\
+                     broker.id={id}\nlisteners=PLAINTEXT://localhost:{port}\nhttp.listener=127.0.0.1:{console_port}\n\
+                     log.dirs={data}\nzookeeper.connect={}\n\
+                     # Topics that are created without a number of replicas, and the groups' offsets.\n\
+                     default.replication.factor={replicas}\noffsets.topic.replication.factor={replicas}\n",
+                    cluster.zookeeper
+                )
+            }
+        }
+    }
+
+    /// Removes all that `up` made, and the folder if nothing else is in it.
+    pub fn remove(&self) -> std::io::Result<()> {
+        let roles = std::iter::once(Role::Keeper).chain((0..BROKERS_MAX).map(Role::Broker));
+        for role in roles {
+            gone(fs::remove_dir_all(self.data(role)))?;
+            gone(fs::remove_file(self.log(role)))?;
+            gone(fs::remove_file(self.pid(role)))?;
+            gone(fs::remove_file(self.properties(role)))?;
+        }
+        gone(fs::remove_file(self.lock()))?;
+        // Somebody's own files in them keep the folders.
+        let _ = fs::remove_dir(self.root.join("logs"));
+        let _ = fs::remove_dir(&self.root);
+        Ok(())
+    }
+}
+
+/// What is not there need not be removed.
+fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// A path as a value of a properties file, in which a backslash begins an escape.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace('\\', "\\\\")
+}
+
+fn setting(path: &Path, name: &str) -> Result<String, Failure> {
+    let pairs = properties::file(&path.display().to_string())?;
+    properties::last(&pairs, name)
+        .map(|value| value.trim().to_owned())
+        .ok_or_else(|| unusable(path, &format!("it has no {name}")))
+}
+
+fn keeper_port(path: &Path) -> Result<u16, Failure> {
+    let value = setting(path, "clientPort")?;
+    value.parse().map_err(|_| unusable(path, &format!("clientPort is {value}")))
+}
+
+fn broker_port(path: &Path) -> Result<u16, Failure> {
+    let value = setting(path, "listeners")?;
+    let port = value.split(',').next().and_then(|first| first.rsplit_once(':')).and_then(|(_, port)| port.parse().ok());
+    port.ok_or_else(|| unusable(path, &format!("listeners is {value}, and its first one has no port")))
+}
+
+fn unusable(path: &Path, why: &str) -> Failure {
+    Failure::new(format!("cannot use {}", path.display())).cause(why).help(format!("vi {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> Cluster {
+        let member = |role, port| Member { role, port };
+        Cluster {
+            members: vec![member(Role::Keeper, 2181), member(Role::Broker(0), 9092), member(Role::Broker(1), 9093)],
+            zookeeper: "localhost:2181".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_read_as_it_was_written() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(&place.path().join("dev")).unwrap();
+        assert_eq!(folder.read().unwrap(), None);
+        folder.make().unwrap();
+        for member in &cluster().members {
+            folder.write(member, &cluster(), 8080).unwrap();
+        }
+        assert_eq!(folder.read().unwrap(), Some(cluster()));
+        assert_eq!(cluster().bootstrap(), "localhost:9092,localhost:9093");
+        let own = folder.root().join("notes.txt");
+        fs::write(&own, "mine").unwrap();
+        folder.remove().unwrap();
+        assert!(own.exists() && folder.read().unwrap().is_none(), "only what was made here is removed");
+        fs::remove_file(own).unwrap();
+        folder.remove().unwrap();
+        assert!(!folder.root().exists());
+    }
+
+    #[test]
+    fn members_are_set_as_people_expect_of_a_cluster() {
+        let folder = Folder::at(Path::new("/c")).unwrap();
+        let text = folder.text(&cluster().members[2], &cluster(), 8081);
+        insta::assert_snapshot!(text, @r"
+        # Written by `tidemill dev up`; yours to change while the cluster is stopped.
+        broker.id=1
+        listeners=PLAINTEXT://localhost:9093
+        http.listener=127.0.0.1:8081
+        log.dirs=/c/broker-1
+        zookeeper.connect=localhost:2181
+        # Topics that are created without a number of replicas, and the groups' offsets.
+        default.replication.factor=2
+        offsets.topic.replication.factor=2
+        ");
+        insta::assert_snapshot!(folder.text(&cluster().members[0], &cluster(), 0), @r"
+        # Written by `tidemill dev up`; yours to change while the cluster is stopped.
+        dataDir=/c/keeper
+        clientPort=2181
+        clientPortAddress=127.0.0.1
+        maxClientCnxns=0
+        ");
+    }
+
+    #[test]
+    fn a_file_that_was_changed_for_the_worse_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(place.path()).unwrap();
+        fs::write(folder.properties(Role::Broker(0)), "listeners=PLAINTEXT://localhost\nzookeeper.connect=h:1\n")
+            .unwrap();
+        let said = folder.read().unwrap_err().to_string();
+        assert!(
+            said.contains("\ncause: listeners is PLAINTEXT://localhost, and its first one has no port\nhelp: vi "),
+            "{said}"
+        );
+    }
+}
