@@ -59,6 +59,8 @@ pub struct Member {
     pub role: Role,
     /// Where clients reach it.
     pub port: u16,
+    /// Where its metrics and health are; `None` for the keeper, and where somebody has switched them off.
+    pub console: Option<u16>,
 }
 
 /// A cluster as its folder describes it.
@@ -151,7 +153,7 @@ impl Folder {
         let mut members = Vec::new();
         let keeper = self.properties(Role::Keeper);
         if keeper.exists() {
-            members.push(Member { role: Role::Keeper, port: keeper_port(&keeper)? });
+            members.push(Member { role: Role::Keeper, port: keeper_port(&keeper)?, console: None });
         }
         let mut zookeeper = None;
         for id in 0..BROKERS_MAX {
@@ -159,7 +161,7 @@ impl Folder {
             if !path.exists() {
                 break;
             }
-            members.push(Member { role: Role::Broker(id), port: broker_port(&path)? });
+            members.push(Member { role: Role::Broker(id), port: broker_port(&path)?, console: console_port(&path)? });
             if zookeeper.is_none() {
                 zookeeper = Some(setting(&path, "zookeeper.connect")?);
             }
@@ -167,28 +169,44 @@ impl Folder {
         Ok(zookeeper.map(|zookeeper| Cluster { members, zookeeper }))
     }
 
-    /// Writes the properties of a member.
-    pub fn write(&self, member: &Member, cluster: &Cluster, console_port: u16) -> std::io::Result<()> {
-        fs::write(self.properties(member.role), self.text(member, cluster, console_port))
+    /// Writes the properties of a member. In a file that is there only the ports and the ZooKeeper are changed, and only where they are others: the rest is its owner's.
+    pub fn write(&self, member: &Member, cluster: &Cluster) -> std::io::Result<()> {
+        let path = self.properties(member.role);
+        let there = match fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let text = match there {
+            None => self.text(member, cluster),
+            Some(text) => {
+                let known = self.read().ok().flatten();
+                let before = known.as_ref().and_then(|known| known.members.iter().find(|one| one.role == member.role));
+                let zookeeper = known.as_ref().map(|known| known.zookeeper.as_str());
+                changed(&text, member, before, &cluster.zookeeper, zookeeper)
+            }
+        };
+        fs::write(path, text)
     }
 
-    fn text(&self, member: &Member, cluster: &Cluster, console_port: u16) -> String {
+    fn text(&self, member: &Member, cluster: &Cluster) -> String {
+        const HEAD: &str = "# Written by `tidemill dev up`; yours to change while the cluster is stopped.";
         let data = escaped(&self.data(member.role));
         let port = member.port;
         match member.role {
             Role::Keeper => format!(
-                "# Written by `tidemill dev up`; yours to change while the cluster is stopped.\n\
-                 dataDir={data}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n"
+                "{HEAD}\ndataDir={data}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+                 # 0: no limit on connections from one address.\nmaxClientCnxns=0\n"
             ),
             Role::Broker(id) => {
                 let replicas = cluster.brokers().count().min(REPLICAS_MAX);
+                let zookeeper = &cluster.zookeeper;
                 format!(
-                    "# Written by `tidemill dev up`; yours to change while the cluster is stopped.\n\
-                     broker.id={id}\nlisteners=PLAINTEXT://localhost:{port}\nhttp.listener=127.0.0.1:{console_port}\n\
-                     log.dirs={data}\nzookeeper.connect={}\n\
-                     # Topics that are created without a number of replicas, and the groups' offsets.\n\
+                    "{HEAD}\nbroker.id={id}\nlisteners={}\nhttp.listener={}\nlog.dirs={data}\nzookeeper.connect={zookeeper}\n\
+                     # Replicas of topics that are created without a number, and of the groups' offsets.\n\
                      default.replication.factor={replicas}\noffsets.topic.replication.factor={replicas}\n",
-                    cluster.zookeeper
+                    listener(port),
+                    console(member.console)
                 )
             }
         }
@@ -209,6 +227,39 @@ impl Folder {
         let _ = fs::remove_dir(&self.root);
         Ok(())
     }
+}
+
+fn listener(port: u16) -> String {
+    format!("PLAINTEXT://localhost:{port}")
+}
+
+fn console(port: Option<u16>) -> String {
+    port.map_or("none".to_owned(), |port| format!("127.0.0.1:{port}"))
+}
+
+/// The text of a properties file with other ports, where they are others, and another ZooKeeper, where it is.
+fn changed(text: &str, member: &Member, before: Option<&Member>, zookeeper: &str, was: Option<&str>) -> String {
+    let mut settings = Vec::new();
+    if before.is_none_or(|before| before.port != member.port) {
+        settings.push(match member.role {
+            Role::Keeper => ("clientPort", member.port.to_string()),
+            Role::Broker(_) => ("listeners", listener(member.port)),
+        });
+    }
+    if member.role != Role::Keeper {
+        if before.is_none_or(|before| before.console != member.console) {
+            settings.push(("http.listener", console(member.console)));
+        }
+        if was != Some(zookeeper) {
+            settings.push(("zookeeper.connect", zookeeper.to_owned()));
+        }
+    }
+    let line = |line: &str| {
+        let name = line.split(['=', ':']).next().unwrap_or_default().trim();
+        let other = settings.iter().find(|(key, _)| *key == name);
+        other.map_or(line.to_owned(), |(key, value)| format!("{key}={value}"))
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
 }
 
 /// What is not there need not be removed.
@@ -242,6 +293,13 @@ fn broker_port(path: &Path) -> Result<u16, Failure> {
     port.ok_or_else(|| unusable(path, &format!("listeners is {value}, and its first one has no port")))
 }
 
+/// Port of `http.listener`; `None` where it is switched off or nobody can tell it from the file.
+fn console_port(path: &Path) -> Result<Option<u16>, Failure> {
+    let pairs = properties::file(&path.display().to_string())?;
+    let value = properties::last(&pairs, "http.listener").unwrap_or_default();
+    Ok(value.rsplit(':').next().and_then(|port| port.trim().parse().ok()))
+}
+
 fn unusable(path: &Path, why: &str) -> Failure {
     Failure::new(format!("cannot use {}", path.display())).cause(why).help(format!("vi {}", path.display()))
 }
@@ -251,9 +309,13 @@ mod tests {
     use super::*;
 
     fn cluster() -> Cluster {
-        let member = |role, port| Member { role, port };
+        let member = |role, port| Member { role, port, console: None };
         Cluster {
-            members: vec![member(Role::Keeper, 2181), member(Role::Broker(0), 9092), member(Role::Broker(1), 9093)],
+            members: vec![
+                member(Role::Keeper, 2181),
+                member(Role::Broker(0), 9092),
+                Member { console: Some(8081), ..member(Role::Broker(1), 9093) },
+            ],
             zookeeper: "localhost:2181".to_owned(),
         }
     }
@@ -265,7 +327,7 @@ mod tests {
         assert_eq!(folder.read().unwrap(), None);
         folder.make().unwrap();
         for member in &cluster().members {
-            folder.write(member, &cluster(), 8080).unwrap();
+            folder.write(member, &cluster()).unwrap();
         }
         assert_eq!(folder.read().unwrap(), Some(cluster()));
         assert_eq!(cluster().bootstrap(), "localhost:9092,localhost:9093");
@@ -281,7 +343,7 @@ mod tests {
     #[test]
     fn members_are_set_as_people_expect_of_a_cluster() {
         let folder = Folder::at(Path::new("/c")).unwrap();
-        let text = folder.text(&cluster().members[2], &cluster(), 8081);
+        let text = folder.text(&cluster().members[2], &cluster());
         insta::assert_snapshot!(text, @r"
         # Written by `tidemill dev up`; yours to change while the cluster is stopped.
         broker.id=1
@@ -289,17 +351,36 @@ mod tests {
         http.listener=127.0.0.1:8081
         log.dirs=/c/broker-1
         zookeeper.connect=localhost:2181
-        # Topics that are created without a number of replicas, and the groups' offsets.
+        # Replicas of topics that are created without a number, and of the groups' offsets.
         default.replication.factor=2
         offsets.topic.replication.factor=2
         ");
-        insta::assert_snapshot!(folder.text(&cluster().members[0], &cluster(), 0), @r"
+        insta::assert_snapshot!(folder.text(&cluster().members[0], &cluster()), @r"
         # Written by `tidemill dev up`; yours to change while the cluster is stopped.
         dataDir=/c/keeper
         clientPort=2181
         clientPortAddress=127.0.0.1
+        # 0: no limit on connections from one address.
         maxClientCnxns=0
         ");
+    }
+
+    #[test]
+    fn what_its_owner_has_written_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(place.path()).unwrap();
+        folder.make().unwrap();
+        let there = cluster();
+        there.members.iter().for_each(|member| folder.write(member, &there).unwrap());
+        let path = folder.properties(Role::Broker(1));
+        let text = fs::read_to_string(&path).unwrap() + "num.partitions=7\nlisteners.more=x\n";
+        fs::write(&path, &text).unwrap();
+        folder.write(&there.members[2], &there).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        let moved = Member { port: 19093, console: Some(18081), ..there.members[2].clone() };
+        folder.write(&moved, &Cluster { zookeeper: "localhost:12181".to_owned(), ..there.clone() }).unwrap();
+        let expected = text.replace(":9093", ":19093").replace(":8081", ":18081").replace(":2181", ":12181");
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn under_replicated(topic: &TopicMetadata) -> Vec<String> {
 
 /// A row for each process.
 fn table(cluster: &Cluster, states: &[State], seen: Option<&Seen>) -> String {
-    let mut text = format!("{:<10}{:<10}{:<8}STATE\n", "PROCESS", "PID", "PORT");
+    let mut text = format!("{:<10}{:<10}{:<8}{:<8}STATE\n", "PROCESS", "PID", "PORT", "HTTP");
     for (member, state) in cluster.members.iter().zip(states) {
         let (pid, what) = match state {
             State::Running(pid) => {
@@ -95,7 +95,8 @@ fn table(cluster: &Cluster, states: &[State], seen: Option<&Seen>) -> String {
             State::Gone(pid) => ("-".to_owned(), format!("not running (process {pid} is gone)")),
             State::Stopped => ("-".to_owned(), "stopped".to_owned()),
         };
-        text.push_str(&format!("{:<10}{pid:<10}{:<8}{what}\n", member.role.to_string(), member.port));
+        let http = member.console.map_or("-".to_owned(), |port| port.to_string());
+        text.push_str(&format!("{:<10}{pid:<10}{:<8}{http:<8}{what}\n", member.role.to_string(), member.port));
     }
     if !cluster.has_keeper() {
         text.push_str(&format!("zookeeper {}\n", cluster.zookeeper));
@@ -153,7 +154,7 @@ mod tests {
 
     fn cluster() -> Cluster {
         let roles = [(Role::Keeper, 2181), (Role::Broker(0), 9092), (Role::Broker(1), 9093)];
-        let members = roles.map(|(role, port)| Member { role, port }).to_vec();
+        let members = roles.map(|(role, port)| Member { role, port, console: (port == 9093).then_some(8081) }).to_vec();
         Cluster { members, zookeeper: "localhost:2181".to_owned() }
     }
 
@@ -166,10 +167,10 @@ mod tests {
     fn every_process_has_a_row() {
         let states = [State::Running(11), State::Gone(12), State::Running(13)];
         insta::assert_snapshot!(table(&cluster(), &states, Some(&seen(&[]))), @r"
-        PROCESS   PID       PORT    STATE
-        keeper    11        2181    running
-        broker 0  -         9092    not running (process 12 is gone)
-        broker 1  13        9093    running, controller
+        PROCESS   PID       PORT    HTTP    STATE
+        keeper    11        2181    -       running
+        broker 0  -         9092    -       not running (process 12 is gone)
+        broker 1  13        9093    8081    running, controller
         ");
         insta::assert_snapshot!(replication(&seen(&["\tTopic: t\tPartition: 0\tLeader: 1\tReplicas: 0,1\tIsr: 1"])), @r"
         controller: broker 1

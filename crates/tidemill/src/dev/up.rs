@@ -47,7 +47,7 @@ pub fn run(options: &UpOptions) -> Result<(), Failure> {
                 .close()
                 .await;
         }
-        let made = folder.make().and_then(|()| write(&folder, &plan, &missing));
+        let made = folder.make().and_then(|()| missing.iter().try_for_each(|member| folder.write(member, &plan)));
         made.map_err(|error| cannot_write(&options.dir, &error))?;
         let _lock = only_one(&folder, &options.dir)?;
         let mut interrupt = Interrupt::listen()?;
@@ -103,11 +103,8 @@ fn refuse_other(options: &UpOptions, there: Option<&Cluster>, wanted: Option<usi
             Err(Failure::new(format!("the cluster in {dir} belongs to the ZooKeeper at {}", there.zookeeper))
                 .cause(format!("--zookeeper {given} leads to another"))
                 .help(format!(
-                    "{}   (or another folder: --dir data/dev-2)",
-                    match there.has_keeper() {
-                        true => command("up", &options.dir),
-                        false => command(&format!("up --zookeeper {}", there.zookeeper), &options.dir),
-                    }
+                    "{}   (for another one: another folder, --dir data/dev-2)",
+                    command("status", &options.dir)
                 )))
         }
         _ => Ok(()),
@@ -127,24 +124,39 @@ fn plan(
     let known = |role| there.and_then(|there| there.members.iter().find(|member| member.role == role));
     let (mut members, mut taken) = (Vec::<Member>::new(), Vec::new());
     for role in roles {
-        let member = match known(role) {
-            Some(member) if running(role) => member.clone(),
-            // A port it had is kept while it is free.
-            Some(member) if !options.any_port || is_free(member.port) => member.clone(),
-            _ if options.any_port => Member { role, port: any_port(&members)? },
-            _ => Member { role, port: usual_port(role) },
-        };
-        if !running(role) && !is_free(member.port) {
-            taken.push(member.port);
+        if let Some(member) = known(role).filter(|_| running(role)) {
+            members.push(member.clone());
+            continue;
         }
-        members.push(member);
+        // A port it had is kept while it is free.
+        let port = match known(role) {
+            Some(member) if !options.any_port || is_free(member.port) => member.port,
+            _ if options.any_port => any_port(&members)?,
+            _ => usual_port(role),
+        };
+        if !is_free(port) {
+            taken.push(port);
+        }
+        members.push(Member { role, port, console: None });
+        let console = match (role, known(role)) {
+            (Role::Keeper, _) | (_, Some(Member { console: None, .. })) => None,
+            (_, Some(Member { console: Some(port), .. })) if is_free(*port) => Some(*port),
+            (Role::Broker(id), _) if !options.any_port && is_free(CONSOLE_PORT + id as u16) => {
+                Some(CONSOLE_PORT + id as u16)
+            }
+            // Nobody depends on this one.
+            _ => Some(any_port(&members)?),
+        };
+        if let Some(member) = members.last_mut() {
+            member.console = console;
+        }
     }
     if !taken.is_empty() {
         return Err(ports_taken(&taken, &options.dir, options.brokers));
     }
     // 2181 may be the keeper's of last time, on another port by now.
     let zookeeper = match members.first() {
-        Some(Member { role: Role::Keeper, port }) => format!("localhost:{port}"),
+        Some(Member { role: Role::Keeper, port, .. }) => format!("localhost:{port}"),
         _ => there.map(|there| there.zookeeper.clone()).or(options.zookeeper.clone()).unwrap_or_default(),
     };
     ConnectString::parse(&zookeeper)?;
@@ -181,32 +193,11 @@ fn any_port(members: &[Member]) -> Result<u16, Failure> {
     const ATTEMPTS_MAX: usize = 100;
     for _ in 0..ATTEMPTS_MAX {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr())?.port();
-        if !members.iter().any(|member| member.port == port) {
+        if !members.iter().any(|member| member.port == port || member.console == Some(port)) {
             return Ok(port);
         }
     }
     Err(Failure::new("there is no free port"))
-}
-
-/// Writes the properties of the members that are new or have moved. A file that says what it shall is left as its owner has changed it.
-fn write(folder: &Folder, plan: &Cluster, missing: &[&Member]) -> std::io::Result<()> {
-    let there = folder.read().ok().flatten();
-    for member in missing {
-        let known =
-            there.as_ref().is_some_and(|there| there.zookeeper == plan.zookeeper && there.members.contains(member));
-        if !known {
-            folder.write(member, plan, console_port(member.role))?;
-        }
-    }
-    Ok(())
-}
-
-/// Metrics and health of a broker; nobody depends on the port.
-fn console_port(role: Role) -> u16 {
-    match role {
-        Role::Broker(id) if is_free(CONSOLE_PORT + id as u16) => CONSOLE_PORT + id as u16,
-        _ => 0,
-    }
 }
 
 fn cannot_write(dir: &Path, error: &std::io::Error) -> Failure {
@@ -355,7 +346,10 @@ mod tests {
     fn a_port_that_is_taken_is_told_with_its_holder() {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = socket.local_addr().unwrap().port();
-        let there = Cluster { members: vec![Member { role: Role::Broker(0), port }], zookeeper: "h:1".to_owned() };
+        let there = Cluster {
+            members: vec![Member { role: Role::Broker(0), port, console: None }],
+            zookeeper: "h:1".to_owned(),
+        };
         let options = UpOptions { any_port: false, ..options(Some(1), None) };
         let said = said(plan(&options, Some(&there), Some(1), &|_| false));
         let me = std::process::id();
