@@ -40,8 +40,9 @@ use crate::network::connection::{Limits, READ_AHEAD_MAX};
 use crate::network::pool::Pool;
 use crate::producer_ids::ProducerIds;
 use crate::registration;
-use crate::replica_manager::ReplicaManager;
+use crate::replica_fetcher::{self, Fetchers, run_fetchers};
 use crate::replica_manager::states::{StateRequests, write_states};
+use crate::replica_manager::{Outside, ReplicaManager};
 use crate::state::BrokerState;
 use crate::status::Status;
 
@@ -178,6 +179,27 @@ impl Broker {
         self.monitor.enter(Phase::NotRunning);
         info!(id = self.state.id, "shut down completed");
     }
+
+    /// Ends as `kill -9` would, as far as that goes inside one process: nothing is handed over, synced or marked clean, and the ZooKeeper session is left to expire. For
+    /// tests of what comes after.
+    pub async fn abandon(mut self) {
+        self.acceptors.stop();
+        let _ = self.stop.send(true);
+        self.control.end();
+        self.state.groups.stop();
+        self.state.replicas.stop_all();
+        let state = self.state.clone();
+        let abandoned = runtime::spawn_blocking(move || {
+            if let Some(cleaner) = state.cleaner.get() {
+                cleaner.shutdown();
+            }
+            state.replicas.logs().abandon();
+        });
+        if let Err(problem) = abandoned.await {
+            error!(error = %problem, "abandoning the logs failed");
+        }
+        self.monitor.enter(Phase::NotRunning);
+    }
 }
 
 /// A start under way.
@@ -198,15 +220,9 @@ impl Start {
         let (logs, report) = self.open_logs(id, &cluster_id, &image).await?;
         let zookeeper = ZooKeeper::new(session.clone());
         let (requests, requested) = StateRequests::new();
-        let replicas = Arc::new(ReplicaManager::new(
-            id,
-            logs.clone(),
-            &self.config,
-            report.clean,
-            requests,
-            zookeeper.clone(),
-            self.clock,
-        ));
+        let fetchers = Fetchers::new(id, self.config.replica_fetch, self.clock);
+        let outside = Outside { requests, zookeeper: zookeeper.clone(), fetchers: fetchers.clone() };
+        let replicas = Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, report.clean, outside, self.clock));
         let own_session = session.session_id();
         // A kill before the registration must not make the next start forget whose leftovers it finds.
         note_sessions(&logs, &[previous.as_slice(), &[own_session]].concat());
@@ -240,6 +256,14 @@ impl Start {
         let (stop, stopped) = watch::channel(false);
         let (images, raw) = watch::channel(Arc::new(image.clone()));
         act_once(&replicas, &publisher, Arc::new(image.clone())).await;
+        let fetching = replica_fetcher::task::Common {
+            config: self.config.clone(),
+            id,
+            metadata: state.metadata.clone(),
+            flusher: logs.flusher().clone(),
+            clock: self.clock,
+        };
+        runtime::spawn(run_fetchers(fetchers, fetching, stopped.clone()));
         runtime::spawn(act_on_images(replicas.clone(), raw, publisher, stopped.clone()));
         runtime::spawn(groups.run(stopped.clone()));
         runtime::spawn(housekeeping(self.config.clone(), replicas.clone(), self.clock, stopped.clone()));

@@ -7,8 +7,10 @@
 //! - [`broker_keys`], [`topic`]: the tables
 //! - [`settings`]: raw values and where they came from
 //! - [`listeners`]: where to listen, and what to tell clients
+//! - [`dynamic`]: what can be set on a running broker
 
 pub mod broker_keys;
+pub mod dynamic;
 pub mod key;
 pub mod listeners;
 pub mod settings;
@@ -21,6 +23,7 @@ use runtime::Disk;
 use runtime::machine::without_number;
 use storage::CleanerConfig;
 
+pub use dynamic::{ThrottledReplicas, Throttles};
 pub use listeners::{Listener, Listeners};
 pub use settings::{Origin, Settings};
 pub use topic::TopicConfig;
@@ -86,6 +89,10 @@ pub struct BrokerConfig {
     pub producer_id_expiration_ms: i64,
     /// `replica.lag.time.max.ms`.
     pub replica_lag_time_max_ms: i64,
+    /// How followers fetch.
+    pub replica_fetch: ReplicaFetchConfig,
+    /// Whether consumers are sent to a replica in their rack: `replica.selector.class` names the rack-aware selector.
+    pub rack_aware_selector: bool,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -102,6 +109,21 @@ pub struct BrokerConfig {
     pub controlled_shutdown: bool,
     /// Limits of groups and their offsets.
     pub groups: GroupConfig,
+}
+
+/// How a follower fetches.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplicaFetchConfig {
+    /// `replica.fetch.wait.max.ms`.
+    pub wait_ms_max: i32,
+    /// `replica.fetch.min.bytes`.
+    pub bytes_min: i32,
+    /// `replica.fetch.response.max.bytes`.
+    pub response_bytes_max: i32,
+    /// `replica.fetch.max.bytes`: of one partition.
+    pub partition_bytes_max: i32,
+    /// `replica.fetch.backoff.ms`: longest pause after an error.
+    pub pause_max: Duration,
 }
 
 /// Limits of connections and of what they may hold in memory.
@@ -255,6 +277,8 @@ impl BrokerConfig {
             high_watermark_checkpoint_interval: millis(settings.long("replica.high.watermark.checkpoint.interval.ms")),
             producer_id_expiration_ms: settings.long("producer.id.expiration.ms"),
             replica_lag_time_max_ms: settings.long("replica.lag.time.max.ms"),
+            replica_fetch: ReplicaFetchConfig::from_settings(&settings),
+            rack_aware_selector: settings.text("replica.selector.class") == Some(broker_keys::RACK_AWARE_SELECTOR),
             fetch_max_bytes: size(settings.long("fetch.max.bytes")),
             fetch_session_slots: size(settings.long("max.incremental.fetch.session.cache.slots")),
             request_timeout: millis(settings.long("request.timeout.ms")),
@@ -273,6 +297,18 @@ impl BrokerConfig {
     #[must_use]
     pub fn topic_defaults(&self) -> TopicConfig {
         TopicConfig::new(&std::collections::BTreeMap::new(), &self.settings)
+    }
+}
+
+impl ReplicaFetchConfig {
+    fn from_settings(settings: &Settings) -> ReplicaFetchConfig {
+        ReplicaFetchConfig {
+            wait_ms_max: settings.int("replica.fetch.wait.max.ms"),
+            bytes_min: settings.int("replica.fetch.min.bytes"),
+            response_bytes_max: settings.int("replica.fetch.response.max.bytes"),
+            partition_bytes_max: settings.int("replica.fetch.max.bytes"),
+            pause_max: millis(settings.long("replica.fetch.backoff.ms")),
+        }
     }
 }
 

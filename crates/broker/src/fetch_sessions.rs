@@ -50,6 +50,8 @@ pub struct Wanted {
     pub current_leader_epoch: i32,
     /// Epoch of the last record the client has; -1 for unknown.
     pub last_fetched_epoch: i32,
+    /// A follower's own log start; -1 from a consumer.
+    pub log_start_offset: i64,
 }
 
 /// What a client was told last of a partition.
@@ -254,6 +256,7 @@ fn wanted(request: &FetchRequest) -> Vec<Wanted> {
             max_bytes: partition.partition_max_bytes,
             current_leader_epoch: partition.current_leader_epoch,
             last_fetched_epoch: partition.last_fetched_epoch,
+            log_start_offset: partition.log_start_offset,
         }));
     }
     wanted

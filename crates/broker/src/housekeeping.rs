@@ -50,6 +50,9 @@ pub async fn housekeeping(
         if due(&mut lag, lag_interval) {
             replicas.on_tick();
         }
+        if run_maintenance {
+            replicas.give_up_unwritable();
+        }
         let logs = replicas.logs().clone();
         let worked = runtime::spawn_blocking(move || {
             let now_ms = clock.now_ms();

@@ -9,7 +9,7 @@
 //! - [`state`]: what all parts share; [`metrics`]: what is counted
 //! - [`monitor`], [`status`]: a look from outside; [`loggers`]: how much the log says
 //! - [`metadata`]: the image of the cluster
-//! - [`replica_manager`]: the partitions held here
+//! - [`replica_manager`]: the partitions held here; [`replica_fetcher`]: what is copied from their leaders
 //! - [`group_coordinator`]: consumer groups and their offsets
 //! - [`fetch_sessions`], [`producer_ids`]: what is remembered for consumers and producers
 //! - [`housekeeping`]: the work of time
@@ -32,6 +32,7 @@ pub mod monitor;
 pub mod network;
 pub mod producer_ids;
 pub mod registration;
+pub mod replica_fetcher;
 pub mod replica_manager;
 pub mod state;
 pub mod status;

@@ -77,6 +77,8 @@ topic_counters! {
     bytes_in,
     /// Bytes sent to consumers.
     bytes_out,
+    /// Bytes fetched from leaders.
+    replication_bytes_in,
     /// Bytes sent to followers.
     replication_bytes_out,
     /// Bytes that were refused because they were too many.

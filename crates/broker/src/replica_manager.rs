@@ -6,6 +6,7 @@
 //! # Layout
 //! - [`purgatory`]: requests that wait for a partition
 //! - [`partition`]: one partition: append, read, wait for acks
+//! - [`throttle`]: how fast replicas that move may be copied
 //! - [`states`]: what is written to ZooKeeper on behalf of partitions
 //! - [`validation`]: what must be looked at inside batches before they are stored
 //! - [`ReplicaManager`]: all of them
@@ -13,12 +14,13 @@
 pub mod partition;
 pub mod purgatory;
 pub mod states;
+pub mod throttle;
 pub mod validation;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use protocol::error::ErrorCode;
 use protocol::types::{BrokerId, TopicPartition, Uuid};
 use replication::{BrokerEpoch, LiveBrokers};
@@ -27,13 +29,14 @@ use storage::{LogConfig, LogManager, StorageError, TimestampType};
 use tracing::{error, info, warn};
 
 use crate::config::{BrokerConfig, FlushBeforeAck, TopicConfig};
-use crate::control::ZooKeeper;
 use crate::metadata::{Image, Topic};
 use crate::metrics::TopicMetrics;
 
 pub use partition::HostedPartition;
+pub use partition::Outside;
 use partition::Rules;
-use states::{IsrCounters, StateRequests};
+use states::{IsrCounters, StateRequest};
+use throttle::Throttle;
 
 /// The partitions of one topic that are held here, by number.
 type HostedTopic = BTreeMap<i32, Arc<HostedPartition>>;
@@ -44,14 +47,18 @@ pub struct ReplicaManager {
     logs: Arc<LogManager>,
     rules: Rules,
     producer_id_expiration_ms: i64,
-    requests: StateRequests,
-    zookeeper: ZooKeeper,
+    outside: Outside,
     /// Logs that were not closed in good order.
     unclean: HashSet<TopicPartition>,
     hosted: RwLock<HashMap<Arc<str>, HostedTopic>>,
     /// Partitions whose log cannot be opened.
     failed: RwLock<HashMap<TopicPartition, StorageError>>,
     live: RwLock<Arc<LiveBrokers>>,
+    /// The image that was acted on last.
+    applied: Mutex<Arc<Image>>,
+    /// Topics to look at once more with the next image, changed or not: something of theirs did not succeed.
+    again: Mutex<HashSet<Arc<str>>>,
+    leader_throttle: Throttle,
     /// What is counted of the topics held here.
     pub topics: TopicMetrics,
     /// What is counted of ISR changes.
@@ -66,8 +73,7 @@ impl ReplicaManager {
         logs: Arc<LogManager>,
         config: &BrokerConfig,
         clean: bool,
-        requests: StateRequests,
-        zookeeper: ZooKeeper,
+        outside: Outside,
         clock: Clock,
     ) -> ReplicaManager {
         let unclean =
@@ -82,12 +88,14 @@ impl ReplicaManager {
             logs,
             rules: Rules { id, replica_lag_time_ms_max: config.replica_lag_time_max_ms, flush_before_ack, clock },
             producer_id_expiration_ms: config.producer_id_expiration_ms,
-            requests,
-            zookeeper,
+            outside,
             unclean,
             hosted: RwLock::default(),
             failed: RwLock::default(),
             live: RwLock::default(),
+            applied: Mutex::default(),
+            again: Mutex::default(),
+            leader_throttle: Throttle::new(clock),
             topics: TopicMetrics::default(),
             isr_changes: IsrCounters::default(),
         }
@@ -99,10 +107,35 @@ impl ReplicaManager {
         self.live.read().clone()
     }
 
+    /// How fast followers that are out of sync may be served (KIP-73).
+    #[must_use]
+    pub fn leader_throttle(&self) -> &Throttle {
+        &self.leader_throttle
+    }
+
     /// Time passed: replicas that lag are dropped from ISRs.
     pub fn on_tick(&self) {
         for hosted in self.all() {
             hosted.on_tick();
+        }
+    }
+
+    /// This broker.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Gives up what this broker leads on a directory that failed or is full, so that replicas on disks that take writes lead. Kafka's broker tells the controller by a znode
+    /// (`/log_dir_event_notification`); here the leader writes the state, as it writes its ISR.
+    pub fn give_up_unwritable(&self) {
+        if self.logs.is_writable() {
+            return;
+        }
+        for hosted in self.all() {
+            if hosted.leader_epoch().is_ok() && hosted.log().check_appends().is_err() {
+                self.outside.requests.send(StateRequest::GiveUp(hosted));
+            }
         }
     }
 
@@ -160,19 +193,37 @@ impl ReplicaManager {
     }
 
     /// Does what an image asks for: opens logs, takes leaderships over, gives them up, deletes. Blocks on the disk.
-    pub fn apply(&self, image: &Image) {
+    ///
+    /// A topic that is the same as in the image before is left alone, so that news of one topic costs no more with 10,000 partitions than with ten. An image that was read
+    /// in full, as after every reconnect, has all topics anew.
+    pub fn apply(&self, image: &Arc<Image>) {
         if !image.complete {
             return;
         }
         let live: LiveBrokers =
             image.brokers.values().map(|broker| (BrokerId(broker.id), BrokerEpoch(broker.epoch))).collect();
-        if **self.live.read() != live {
+        let lives_changed = **self.live.read() != live;
+        if lives_changed {
             *self.live.write() = Arc::new(live);
         }
+        let throttles = image.throttles(self.id);
+        self.leader_throttle.set_rate(throttles.leader_rate);
+        self.outside.fetchers.throttle().set_rate(throttles.follower_rate);
+        let before = std::mem::replace(&mut *self.applied.lock(), image.clone());
+        let again = std::mem::take(&mut *self.again.lock());
         self.drop_gone(image);
         for topic in image.topics.values() {
-            self.apply_topic(topic);
+            let is_same = !again.contains(&topic.name)
+                && before.topic(&topic.name).is_some_and(|before| Arc::ptr_eq(before, topic));
+            if lives_changed || !is_same {
+                self.apply_topic(topic);
+            }
         }
+    }
+
+    /// Has the next image act on a topic even where it is the same in it.
+    pub(super) fn look_again(&self, topic: &Arc<str>) {
+        self.again.lock().insert(topic.clone());
     }
 
     fn apply_topic(&self, topic: &Topic) {
@@ -232,7 +283,6 @@ impl ReplicaManager {
                 log.update_config(config);
                 let clean = !self.unclean.contains(&partition);
                 let config = topic.config.clone();
-                let (requests, zookeeper) = (self.requests.clone(), self.zookeeper.clone());
                 let hosted = HostedPartition::new(
                     partition.clone(),
                     topic.id,
@@ -241,8 +291,7 @@ impl ReplicaManager {
                     self.topics.of(&topic.name),
                     self.rules,
                     clean,
-                    requests,
-                    zookeeper,
+                    self.outside.clone(),
                 );
                 let hosted = Arc::new(hosted);
                 self.failed.write().remove(&partition);
@@ -250,6 +299,7 @@ impl ReplicaManager {
                 Some(hosted)
             }
             Err(problem) => {
+                self.look_again(&topic.name);
                 if self.failed.write().insert(partition.clone(), problem.clone()).is_none() {
                     error!(%partition, error = %problem, "cannot open a log");
                 }
@@ -306,8 +356,9 @@ impl ReplicaManager {
         }
     }
 
-    /// Gives every leadership up: requests that wait are answered, later ones are sent elsewhere.
+    /// Gives every leadership up: requests that wait are answered, later ones are sent elsewhere. Nothing is followed any more.
     pub fn stop_all(&self) {
+        self.outside.fetchers.close();
         for hosted in self.all() {
             hosted.stop();
         }

@@ -45,6 +45,10 @@ pub struct IsrProposal {
     pub expected_partition_epoch: i32,
     /// The whole new ISR.
     pub isr: Vec<BrokerId>,
+    /// The eligible leader replicas beside it.
+    pub elr: Vec<BrokerId>,
+    /// Members that are in neither now.
+    pub last_known_elr: Vec<BrokerId>,
 }
 
 /// What became of an [`IsrProposal`].

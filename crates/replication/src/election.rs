@@ -33,6 +33,14 @@ pub struct Rules<'a> {
     pub eligible_leader_replicas: bool,
 }
 
+/// Whether ELR is kept for a partition: where acknowledgements need several replicas in sync, so that the high watermark stands still below that and those who leave
+/// the ISR keep all that is committed. Where one replica is enough, the last one in sync is the only one that surely has everything. An ELR that is the only record of
+/// who may lead is kept whatever the setting says by now.
+#[must_use]
+pub fn keeps_elr(state: &LeaderAndIsr, min_insync_replicas: usize, replicas: usize) -> bool {
+    min_insync_replicas.min(replicas) > 1 || state.isr.is_empty()
+}
+
 /// Elects a leader. `None` when nothing changes, also when nobody can lead and the znode says so already.
 #[must_use]
 pub fn elect(election: Election, state: &LeaderAndIsr, rules: &Rules<'_>) -> Option<LeaderAndIsr> {
@@ -93,12 +101,20 @@ pub fn without_brokers(
     let is_out = |broker: &BrokerId| gone.contains(broker) || unclean_shutdown.contains(broker);
     let mut next = state.clone();
     next.isr.retain(|broker| !is_out(broker));
+    // Whoever was in sync last stays, or the next election could not tell who holds everything.
+    let last = Some(state.leader).filter(|leader| state.isr.contains(leader)).or(state.isr.first().copied());
     if next.isr.is_empty() && !rules.eligible_leader_replicas {
-        // Whoever was in sync last stays, or the next election could not tell who holds everything.
-        let last = Some(state.leader).filter(|leader| state.isr.contains(leader)).or(state.isr.first().copied());
         next.isr.extend(last);
     }
     keep_eligible(state, &mut next, rules, unclean_shutdown);
+    if next.isr.is_empty() && next.elr.is_empty() {
+        // A power loss may have cost the last one records, but nobody else is known to have more.
+        next.isr.extend(last);
+        if next.isr.is_empty() {
+            next.elr.clone_from(&state.elr);
+        }
+        next.last_known_elr.clone_from(&state.last_known_elr);
+    }
     if is_out(&next.leader) || next.leader == BrokerId::NONE || next.leader_epoch != state.leader_epoch {
         let led_by_the_gone = is_out(&next.leader);
         match elect(election, &next, rules) {
@@ -117,26 +133,37 @@ pub fn without_brokers(
 /// Fills the ELR of `next`, whose ISR is set already, from the state before it (Kafka `maybePopulateTargetElr`): with a full ISR nobody else is needed;
 /// below that, whoever leaves the ISR stays eligible, because the high watermark does not rise past what it holds.
 pub fn keep_eligible(before: &LeaderAndIsr, next: &mut LeaderAndIsr, rules: &Rules<'_>, unclean_shutdown: &[BrokerId]) {
-    if !rules.eligible_leader_replicas || next.isr.len() >= rules.min_insync_replicas.min(rules.assignment.len()) {
-        next.elr.clear();
-        next.last_known_elr.clear();
-        return;
-    }
-    let known = || before.elr.iter().chain(&before.isr).copied();
-    let mut elr: Vec<BrokerId> = Vec::new();
+    let Rules { assignment, min_insync_replicas, eligible_leader_replicas: kept, .. } = *rules;
+    let full = !kept || (!next.isr.is_empty() && next.isr.len() >= min_insync_replicas.min(assignment.len()));
+    let known = [&before.elr[..], &before.isr[..]];
+    (next.elr, next.last_known_elr) =
+        eligible(known, &before.last_known_elr, &next.isr, (!full).then_some(assignment), unclean_shutdown);
+}
+
+/// ELR and last known ELR beside `isr`: of those who were `known` to hold everything, the assigned ones that are not in it. Both are empty without an assignment, which
+/// stands for a full ISR.
+pub(crate) fn eligible(
+    known: [&[BrokerId]; 2],
+    last_known: &[BrokerId],
+    isr: &[BrokerId],
+    assignment: Option<&[BrokerId]>,
+    unclean_shutdown: &[BrokerId],
+) -> (Vec<BrokerId>, Vec<BrokerId>) {
+    let (mut elr, mut last) = (Vec::new(), Vec::new());
+    let Some(assignment) = assignment else { return (elr, last) };
+    let known = || known.into_iter().flatten().copied();
     for broker in known() {
-        if !next.isr.contains(&broker) && !unclean_shutdown.contains(&broker) && !elr.contains(&broker) {
+        let is_eligible = assignment.contains(&broker) && !unclean_shutdown.contains(&broker);
+        if is_eligible && !isr.contains(&broker) && !elr.contains(&broker) {
             elr.push(broker);
         }
     }
-    let mut last_known: Vec<BrokerId> = Vec::new();
-    for broker in before.last_known_elr.iter().copied().chain(known()) {
-        if !next.isr.contains(&broker) && !elr.contains(&broker) && !last_known.contains(&broker) {
-            last_known.push(broker);
+    for broker in last_known.iter().copied().chain(known()) {
+        if !isr.contains(&broker) && !elr.contains(&broker) && !last.contains(&broker) {
+            last.push(broker);
         }
     }
-    next.elr = elr;
-    next.last_known_elr = last_known;
+    (elr, last)
 }
 
 #[cfg(test)]

@@ -126,10 +126,15 @@ pub struct Truncation {
     pub complete: bool,
 }
 
-/// What a follower with these epochs cuts off, given the leader's answer about its latest epoch, be it from OffsetsForLeaderEpoch or from `divergingEpoch` of
-/// a Fetch. An answer without epoch or offset (-1) comes from leaders that keep none.
+/// What a follower cuts off, given the leader's answer about its latest epoch, be it from OffsetsForLeaderEpoch or from `divergingEpoch` of
+/// a Fetch. `own` is the follower's own answer about the epoch that the leader names. An answer without epoch or offset (-1) comes from leaders that keep none.
 #[must_use]
-pub fn truncation(own: &EpochCache, log_end: Offset, high_watermark: Offset, leader: EpochEnd) -> Truncation {
+pub fn truncation(
+    own: impl FnOnce(LeaderEpoch) -> Option<EpochEnd>,
+    log_end: Offset,
+    high_watermark: Offset,
+    leader: EpochEnd,
+) -> Truncation {
     let complete = |offset: Offset| Truncation { offset: offset.min(log_end), complete: true };
     if leader.end_offset < Offset::ZERO {
         // The leader's log has no epochs to compare by, which leaves only what is known to be committed.
@@ -138,7 +143,7 @@ pub fn truncation(own: &EpochCache, log_end: Offset, high_watermark: Offset, lea
     if leader.epoch < LeaderEpoch(0) {
         return complete(leader.end_offset);
     }
-    match own.end_offset_for(leader.epoch, log_end) {
+    match own(leader.epoch) {
         // Our epochs are all older than the leader's answer, or there are none.
         None => complete(leader.end_offset),
         Some(ours) if ours.epoch == leader.epoch => complete(ours.end_offset.min(leader.end_offset)),

@@ -7,6 +7,7 @@
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
 
 use crate::effect::IsrProposal;
+use crate::election::eligible;
 use crate::state::{BrokerEpoch, LeaderAndIsr, LeaderRecoveryState, LiveBrokers};
 
 /// A leader's view of its partition.
@@ -21,6 +22,9 @@ pub struct Leadership {
     /// Whether an unclean election made it leader and the ISR has not changed since.
     pub recovery_state: LeaderRecoveryState,
     isr: Vec<BrokerId>,
+    /// Out of the ISR, but known to hold all that is committed.
+    elr: Vec<BrokerId>,
+    last_known_elr: Vec<BrokerId>,
     in_flight: Option<InFlight>,
     followers: Vec<Follower>,
 }
@@ -29,6 +33,8 @@ pub struct Leadership {
 #[derive(Debug, Clone)]
 struct InFlight {
     isr: Vec<BrokerId>,
+    elr: Vec<BrokerId>,
+    last_known_elr: Vec<BrokerId>,
     /// The answer was lost or contradicted; the state znode is being read again.
     uncertain: bool,
 }
@@ -108,6 +114,8 @@ impl Leadership {
             recovery_state: state.leader_recovery_state,
             followers: followers.collect(),
             isr: state.isr.clone(),
+            elr: state.elr.clone(),
+            last_known_elr: state.last_known_elr.clone(),
             in_flight: None,
         }
     }
@@ -126,6 +134,12 @@ impl Leadership {
     #[must_use]
     pub fn isr(&self) -> &[BrokerId] {
         &self.isr
+    }
+
+    /// Somebody outside the ISR may lead next, because the high watermark has stood still since they left it.
+    #[must_use]
+    pub fn has_eligible(&self) -> bool {
+        !self.elr.is_empty()
     }
 
     /// All followers, in sync or not.
@@ -216,6 +230,7 @@ impl Leadership {
         high_watermark: Offset,
         live: &LiveBrokers,
         partition_epoch: i32,
+        min_isr: usize,
     ) -> Option<IsrProposal> {
         let follower = self.followers.iter().find(|follower| follower.id == replica)?;
         let end = follower.log_end?;
@@ -227,7 +242,7 @@ impl Leadership {
         }
         let mut isr = self.isr.clone();
         isr.push(replica);
-        Some(self.propose(isr, partition_epoch))
+        Some(self.propose(isr, partition_epoch, min_isr, &[]))
     }
 
     /// Proposes to drop the members of the ISR that have not caught up for too long, and those that lack committed records: they lost part of their log, and
@@ -239,29 +254,44 @@ impl Leadership {
         now_ms: i64,
         lag_ms_max: i64,
         partition_epoch: i32,
+        min_isr: usize,
     ) -> Option<IsrProposal> {
         if self.in_flight.is_some() {
             return None;
         }
-        let is_out = |follower: &Follower| {
-            !follower.is_caught_up(log_end, now_ms, lag_ms_max)
-                || follower.log_end.is_some_and(|end| end < high_watermark)
+        let lacks = |follower: &Follower| follower.log_end.is_some_and(|end| end < high_watermark);
+        let is_out = |follower: &Follower| lacks(follower) || !follower.is_caught_up(log_end, now_ms, lag_ms_max);
+        let those = |which: &dyn Fn(&Follower) -> bool| -> Vec<BrokerId> {
+            self.followers.iter().filter(|follower| which(follower)).map(|follower| follower.id).collect()
         };
-        let out: Vec<BrokerId> =
-            self.followers.iter().filter(|follower| is_out(follower)).map(|follower| follower.id).collect();
+        let (out, lack) = (those(&is_out), those(&lacks));
         let isr: Vec<BrokerId> = self.isr.iter().copied().filter(|broker| !out.contains(broker)).collect();
-        (isr.len() < self.isr.len()).then(|| self.propose(isr, partition_epoch))
+        (isr.len() < self.isr.len()).then(|| self.propose(isr, partition_epoch, min_isr, &lack))
     }
 
-    fn propose(&mut self, isr: Vec<BrokerId>, partition_epoch: i32) -> IsrProposal {
-        self.in_flight = Some(InFlight { isr: isr.clone(), uncertain: false });
-        IsrProposal { leader_epoch: self.epoch, expected_partition_epoch: partition_epoch, isr }
+    /// Proposes an ISR. Below `min_isr`, where that is more than one, whoever leaves it stays eligible (KIP-966), because nothing is committed without them; but not
+    /// those who `lack` committed records.
+    fn propose(&mut self, isr: Vec<BrokerId>, partition_epoch: i32, min_isr: usize, lack: &[BrokerId]) -> IsrProposal {
+        let others: Vec<BrokerId> = self.followers.iter().map(|follower| follower.id).collect();
+        let keeps = (min_isr > 1 && isr.len() < min_isr).then_some(&others[..]);
+        let (elr, last_known_elr) = eligible([&self.elr, &self.isr], &self.last_known_elr, &isr, keeps, lack);
+        let change = InFlight { isr, elr, last_known_elr, uncertain: false };
+        let proposal = self.proposal(&change, partition_epoch);
+        self.in_flight = Some(change);
+        proposal
+    }
+
+    fn proposal(&self, change: &InFlight, expected_partition_epoch: i32) -> IsrProposal {
+        let InFlight { isr, elr, last_known_elr, .. } = change.clone();
+        IsrProposal { leader_epoch: self.epoch, expected_partition_epoch, isr, elr, last_known_elr }
     }
 
     /// The store accepted the change in flight.
     pub(crate) fn commit_in_flight(&mut self) -> bool {
         let Some(change) = self.in_flight.take() else { return false };
         self.isr = change.isr;
+        self.elr = change.elr;
+        self.last_known_elr = change.last_known_elr;
         self.recovery_state = LeaderRecoveryState::Recovered;
         true
     }
@@ -281,13 +311,15 @@ impl Leadership {
     pub(crate) fn repropose(&mut self, partition_epoch: i32) -> Option<IsrProposal> {
         let change = self.in_flight.as_mut().filter(|change| change.uncertain)?;
         change.uncertain = false;
-        let isr = change.isr.clone();
-        Some(IsrProposal { leader_epoch: self.epoch, expected_partition_epoch: partition_epoch, isr })
+        let change = change.clone();
+        Some(self.proposal(&change, partition_epoch))
     }
 
     /// Someone wrote the znode within this epoch; what it says now is what holds.
     pub(crate) fn adopt(&mut self, state: &LeaderAndIsr) {
         self.isr.clone_from(&state.isr);
+        self.elr.clone_from(&state.elr);
+        self.last_known_elr.clone_from(&state.last_known_elr);
         self.recovery_state = state.leader_recovery_state;
         self.in_flight = None;
     }

@@ -435,9 +435,10 @@ impl Partition {
         // Its acknowledgement may be the last one missing even where the high watermark is past already.
         let advanced = self.advance_high_watermark(now_ms);
         effects.extend(advanced);
-        let (high_watermark, partition_epoch) = (self.high_watermark, self.partition_epoch);
+        let (high_watermark, partition_epoch, min_isr) = (self.high_watermark, self.partition_epoch, self.min_isr());
         if let Role::Leader(leadership) = &mut self.role {
-            let proposal = leadership.propose_expansion(fetch.replica, high_watermark, &self.live, partition_epoch);
+            let proposal =
+                leadership.propose_expansion(fetch.replica, high_watermark, &self.live, partition_epoch, min_isr);
             effects.extend(proposal.map(Effect::ProposeIsr));
         }
         Ok(effects)
@@ -454,10 +455,11 @@ impl Partition {
     }
 
     fn propose_shrink(&mut self, now_ms: i64) -> Option<Effect> {
+        let min_isr = self.min_isr();
         let Role::Leader(leadership) = &mut self.role else { return None };
         let lag_ms_max = self.config.replica_lag_time_ms_max;
-        let proposal =
-            leadership.propose_shrink(self.log_end, self.high_watermark, now_ms, lag_ms_max, self.partition_epoch);
+        let (log_end, high_watermark, version) = (self.log_end, self.high_watermark, self.partition_epoch);
+        let proposal = leadership.propose_shrink(log_end, high_watermark, now_ms, lag_ms_max, version, min_isr);
         proposal.map(Effect::ProposeIsr)
     }
 
@@ -532,7 +534,8 @@ impl Partition {
 
     fn advance_high_watermark(&mut self, now_ms: i64) -> Option<Effect> {
         let leadership = self.leadership()?;
-        if leadership.isr().len() < self.min_isr() {
+        // While somebody outside the ISR is eligible, nothing is committed that they might lack, also when fewer replicas are enough by now.
+        if leadership.isr().len() < self.min_isr() || leadership.has_eligible() {
             return None;
         }
         let lag_ms_max = self.config.replica_lag_time_ms_max;

@@ -334,7 +334,12 @@ impl Cluster {
                 let this = &mut self.nodes[to];
                 let Some(partition) = &mut this.partition else { return };
                 let log_end = Offset(this.log.len() as i64);
-                let cut = truncation(&this.epochs, log_end, partition.high_watermark(), end);
+                let cut = truncation(
+                    |epoch| this.epochs.end_offset_for(epoch, log_end),
+                    log_end,
+                    partition.high_watermark(),
+                    end,
+                );
                 this.log.truncate(cut.offset.0 as usize);
                 this.epochs.truncate_from_end(cut.offset);
                 this.synced = this.synced.min(this.log.len());
@@ -348,15 +353,17 @@ impl Cluster {
                 }
             }
             Message::WriteIsr { from, life, proposal } => {
+                let epoch = proposal.leader_epoch;
                 let same = proposal.expected_partition_epoch == self.znode.partition_epoch;
                 let update = if same {
                     assert_eq!((self.znode.leader, self.znode.leader_epoch), (broker(from), proposal.leader_epoch));
-                    self.write(LeaderAndIsr { isr: proposal.isr, ..self.znode.clone() });
+                    let IsrProposal { isr, elr, last_known_elr, .. } = proposal;
+                    self.write(LeaderAndIsr { isr, elr, last_known_elr, ..self.znode.clone() });
                     IsrUpdate::Accepted { partition_epoch: self.znode.partition_epoch }
                 } else {
                     IsrUpdate::VersionConflict
                 };
-                self.messages.push(Message::IsrAnswer { to: from, life, epoch: proposal.leader_epoch, update });
+                self.messages.push(Message::IsrAnswer { to: from, life, epoch, update });
             }
             Message::IsrAnswer { to, life, epoch, update } => {
                 if self.is_current(to, life) {
@@ -450,11 +457,12 @@ impl Cluster {
 
     fn run_controller(&mut self) {
         let assignment = assignment();
+        let min_insync_replicas = self.config.min_insync_replicas;
         let rules = Rules {
             assignment: &assignment,
             live: &self.live,
-            min_insync_replicas: self.config.min_insync_replicas,
-            eligible_leader_replicas: false,
+            min_insync_replicas,
+            eligible_leader_replicas: election::keeps_elr(&self.znode, min_insync_replicas, assignment.len()),
         };
         let gone: Vec<BrokerId> = assignment.iter().copied().filter(|broker| !self.live.is_live(*broker)).collect();
         if let Some(next) = election::without_brokers(&gone, &[], Election::Any, &self.znode, &rules) {

@@ -1,5 +1,6 @@
 //! Time. Wall time stamps records and znodes; monotonic time measures waits. Neither is ever derived from the other.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// A point on the monotonic clock. Only differences mean something.
@@ -37,6 +38,15 @@ impl Clock {
         match self {
             Clock::Real => tokio::time::Instant::now(),
         }
+    }
+
+    /// The monotonic clock in milliseconds since a moment of this process: for rules that count in milliseconds.
+    #[must_use]
+    pub fn monotonic_ms(self) -> i64 {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        let now = self.now();
+        let origin = *ORIGIN.get_or_init(|| now);
+        i64::try_from(now.saturating_duration_since(origin).as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Resumes after `duration`.

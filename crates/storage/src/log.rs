@@ -285,7 +285,10 @@ impl Log {
     }
 
     /// Fails as [`Log::check_open`] does, and where the directory is full.
-    pub(crate) fn check_appends(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// What [`Log::check_open`] says, or that there is no room.
+    pub fn check_appends(&self) -> Result<()> {
         self.check_open()?;
         self.dir.log_dir().check_appends()
     }

@@ -21,6 +21,10 @@ impl Log {
     pub fn truncate_to(&self, offset: Offset) -> Result<bool> {
         self.check_open()?;
         if offset >= self.log_end_offset() {
+            // An epoch that this replica began as leader and wrote nothing in goes all the same: the new leader never had it, and would find
+            // the logs to part at every fetch (Kafka `UnifiedLog.truncateTo`).
+            let _state = self.lock_state()?;
+            self.epochs.write().truncate_from_end(offset.0)?;
             return Ok(false);
         }
         let first_base = self.segments.read().first_key_value().map_or(0, |(base, _)| *base);

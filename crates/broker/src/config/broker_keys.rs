@@ -13,6 +13,11 @@ pub use accepted::{ACCEPTED, ACCEPTED_PREFIXES};
 const LONG_MAX: &str = "9223372036854775807";
 const INT_MAX: &str = "2147483647";
 
+/// The value of `replica.selector.class` that sends consumers to a replica in their rack.
+pub const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+/// Its value that leaves them with the leader, as none does.
+const LEADER_SELECTOR: &str = "org.apache.kafka.common.replica.LeaderSelector";
+
 /// The codecs `compression.type` may name.
 pub(super) const COMPRESSION_TYPES: Rule = Rule::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]);
 /// The clocks `message.timestamp.type` may name.
@@ -492,6 +497,20 @@ pub const KEYS: &[Key] = &[
         Some("10485760"),
         Rule::AtLeast(0),
         "Bytes a follower asks for in one fetch.",
+    ),
+    key(
+        "replica.selector.class",
+        Kind::Text,
+        None,
+        Rule::OneOf(&[RACK_AWARE_SELECTOR, LEADER_SELECTOR]),
+        "Whether consumers that say in which rack they are read from a replica there (KIP-392).",
+    ),
+    key(
+        "replica.fetch.backoff.ms",
+        Kind::Int,
+        Some("1000"),
+        Rule::AtLeast(0),
+        "Longest pause of a follower after an error, and of a fetcher before it connects again.",
     ),
     key(
         "request.timeout.ms",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use protocol::spelling;
 
 use super::broker_keys::{self, CLEANUP_POLICIES, COMPRESSION_TYPES, TIMESTAMP_TYPES};
+use super::dynamic::ThrottledReplicas;
 use super::key::{Key, Kind, Rule, key, parse_boolean, split_list};
 use super::settings::Settings;
 
@@ -315,6 +316,9 @@ pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidTopic
             return Err(InvalidTopicConfig(format!("Unknown topic config name: {name}{meant}")));
         };
         topic.key.check(value).map_err(InvalidTopicConfig)?;
+        if name.ends_with(".replication.throttled.replicas") {
+            ThrottledReplicas::parse(name, value).map_err(InvalidTopicConfig)?;
+        }
         let refused = match name.as_str() {
             "remote.storage.enable" if parse_boolean(value.trim()) == Some(true) => {
                 Some("tiered storage is not served yet")
@@ -333,6 +337,10 @@ pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidTopic
 pub enum Source {
     /// Set on the topic.
     Topic = 1,
+    /// Set on the running broker.
+    DynamicBroker = 2,
+    /// Set on all running brokers.
+    DynamicDefaultBroker = 3,
     /// Set in `server.properties`.
     StaticBroker = 4,
     /// Nobody set it.
@@ -456,6 +464,10 @@ pub struct TopicConfig {
     pub file_delete_delay_ms: i64,
     /// `preallocate`.
     pub preallocate: bool,
+    /// `leader.replication.throttled.replicas`.
+    pub leader_throttled: ThrottledReplicas,
+    /// `follower.replication.throttled.replicas`.
+    pub follower_throttled: ThrottledReplicas,
 }
 
 impl TopicConfig {
@@ -474,6 +486,7 @@ impl TopicConfig {
         let long = |name: &str| text(name).parse::<i64>().expect("numeric topic keys are checked and have defaults");
         let boolean =
             |name: &str| parse_boolean(&text(name)).expect("boolean topic keys are checked and have defaults");
+        let throttled = |name: &str| ThrottledReplicas::parse(name, &text(name)).unwrap_or_default();
         let policies = text("cleanup.policy");
         let difference = long("message.timestamp.difference.max.ms");
         TopicConfig {
@@ -504,6 +517,8 @@ impl TopicConfig {
             flush_ms: long("flush.ms"),
             file_delete_delay_ms: long("file.delete.delay.ms"),
             preallocate: boolean("preallocate"),
+            leader_throttled: throttled("leader.replication.throttled.replicas"),
+            follower_throttled: throttled("follower.replication.throttled.replicas"),
         }
     }
 }

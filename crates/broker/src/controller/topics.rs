@@ -122,20 +122,19 @@ pub async fn grow(
     .await
 }
 
-/// Replaces the settings of a topic, and leaves the notice that Kafka's tools leave too.
+/// Replaces the settings of a topic or broker, which are kept in the znode `path`.
 ///
 /// # Errors
 /// The session's.
-pub async fn configure(session: &Session, topic: &str, overrides: &BTreeMap<String, String>) -> Result<(), ZkError> {
-    let path = paths::topic_config(topic);
-    let mut config = match session.try_get_data(&path).await? {
-        Some((data, _)) => EntityConfig::parse(&path, &data).unwrap_or_default(),
+pub async fn configure(session: &Session, path: &str, overrides: &BTreeMap<String, String>) -> Result<(), ZkError> {
+    let mut config = match session.try_get_data(path).await? {
+        Some((data, _)) => EntityConfig::parse(path, &data).unwrap_or_default(),
         None => EntityConfig::default(),
     };
     config.config = overrides.clone().into_iter().collect();
-    match session.set_data(&path, config.to_json(), -1).await {
+    match session.set_data(path, config.to_json(), -1).await {
         Err(error) if error.is_no_node() => {
-            session.create(&path, config.to_json(), CreateMode::Persistent).await?;
+            session.create_recursive(path, config.to_json(), CreateMode::Persistent).await?;
         }
         other => {
             other?;

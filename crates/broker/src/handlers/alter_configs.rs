@@ -1,9 +1,10 @@
-//! AlterConfigs and IncrementalAlterConfigs: settings of topics, replaced as a whole or key by key (KIP-133, KIP-339).
+//! AlterConfigs and IncrementalAlterConfigs: settings of topics and of running brokers, replaced as a whole or key by key (KIP-133, KIP-226, KIP-339).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::zookeeper::paths;
 use protocol::error::ErrorCode;
 use protocol::messages::alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};
 use protocol::messages::incremental_alter_configs::{
@@ -14,9 +15,10 @@ use protocol::wire::Str;
 use super::create_topics::Refused;
 use super::describe_configs::{BROKER, BROKER_LOGGER, TOPIC, check_broker};
 use super::{RequestContext, broker_loggers};
-use crate::config::key::{Kind, split_list};
-use crate::config::topic;
+use crate::config::key::{Kind, Update, split_list};
+use crate::config::{broker_keys, dynamic, topic};
 use crate::controller::topics::configure;
+use crate::metadata::Image;
 use crate::state::BrokerState;
 
 pub(super) const SET: i8 = 0;
@@ -103,13 +105,7 @@ async fn alter(
 ) -> Result<(), Refused> {
     match resource_type {
         TOPIC => {}
-        BROKER => {
-            if !name.is_empty() {
-                check_broker(broker, name)?;
-            }
-            let text = "Changing the configuration of a running broker is not served yet; set it in server.properties and restart.";
-            return Err((ErrorCode::INVALID_REQUEST, text.to_owned()));
-        }
+        BROKER => return alter_broker(broker, name, validate_only, change).await,
         BROKER_LOGGER => {
             let text = "AlterConfigs is deprecated and does not support the resource type BROKER_LOGGER";
             return Err((ErrorCode::INVALID_REQUEST, text.to_owned()));
@@ -136,14 +132,66 @@ async fn alter(
     if validate_only {
         return Ok(());
     }
-    configure(&broker.zookeeper.session(), name, &changed)
+    write(broker, &paths::topic_config(name), &changed, |image| {
+        image.topic(name).is_none_or(|topic| *topic.overrides == changed)
+    })
+    .await
+}
+
+/// Changes what is set on a broker, or, without a name, on all.
+async fn alter_broker(
+    broker: &BrokerState,
+    name: &str,
+    validate_only: bool,
+    change: impl FnOnce(&BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refused>,
+) -> Result<(), Refused> {
+    let whose = match name {
+        "" => None,
+        name => {
+            check_broker(broker, name)?;
+            Some(broker.id)
+        }
+    };
+    let overrides = |image: &Image| image.broker_overrides.get(&whose).cloned().unwrap_or_default();
+    let current = overrides(&broker.metadata.image());
+    let changed = change(&current)?;
+    for (key, value) in changed.iter().filter(|(key, value)| current.get(*key) != Some(value)) {
+        check_dynamic(name, key, value)?;
+    }
+    if validate_only {
+        return Ok(());
+    }
+    let entity = whose.map_or_else(|| paths::DEFAULT_ENTITY.to_owned(), |id| id.to_string());
+    write(broker, &paths::config_entity("brokers", &entity), &changed, |image| *overrides(image) == changed).await
+}
+
+/// Whether a key can be set on a running broker, to this value.
+fn check_dynamic(resource: &str, name: &str, value: &str) -> Result<(), Refused> {
+    let refuse = |why: String| {
+        let why = format!("Invalid config value for resource ConfigResource(type=BROKER, name='{resource}'): {why}");
+        Err((ErrorCode::INVALID_REQUEST, why))
+    };
+    match (dynamic::find(name), broker_keys::find(name)) {
+        (Some(key), _) => key.check(value).or_else(refuse),
+        (None, Some(key)) if key.update != Update::ReadOnly => {
+            refuse(format!("{name} cannot be changed on a running broker yet; set it in server.properties and restart"))
+        }
+        _ => refuse(format!("Cannot update these configs dynamically: Set({name})")),
+    }
+}
+
+/// Writes overrides into the tree and waits a while until the metadata shows them.
+async fn write(
+    broker: &BrokerState,
+    path: &str,
+    overrides: &BTreeMap<String, String>,
+    shows: impl Fn(&Image) -> bool,
+) -> Result<(), Refused> {
+    configure(&broker.zookeeper.session(), path, overrides)
         .await
         .map_err(|error| (ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()))?;
     let limit = broker.clock.now() + SHOWN_LIMIT;
-    broker
-        .metadata
-        .wait_until(broker.clock, limit, |image| image.topic(name).is_none_or(|topic| *topic.overrides == changed))
-        .await;
+    broker.metadata.wait_until(broker.clock, limit, shows).await;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use protocol::wire::Str;
 use super::create_topics::Refused;
 use super::{RequestContext, broker_loggers};
 use crate::config::broker_keys::KEYS;
+use crate::config::dynamic::DYNAMIC_KEYS;
 use crate::config::key::{Key, Update};
 use crate::config::topic::{Source, TOPIC_KEYS, effective, synonyms};
 use crate::controller::topics::validate_name;
@@ -70,10 +71,12 @@ fn describe(
         |name: &str| resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == *name));
     match resource.resource_type {
         TOPIC => describe_topic(broker, &resource.resource_name, &wanted, detail),
-        BROKER if resource.resource_name.is_empty() => Ok(Vec::new()),
+        BROKER if resource.resource_name.is_empty() => Ok(describe_dynamic(broker, &[None], &wanted, detail)),
         BROKER => {
             check_broker(broker, &resource.resource_name)?;
-            Ok(KEYS.iter().filter(|key| wanted(key.name)).map(|key| describe_broker_key(broker, key, detail)).collect())
+            let fixed = KEYS.iter().filter(|key| wanted(key.name)).map(|key| describe_broker_key(broker, key, detail));
+            let whose = [Some(broker.id), None];
+            Ok(fixed.chain(describe_dynamic(broker, &whose, &wanted, detail)).collect())
         }
         BROKER_LOGGER => {
             broker_loggers::check_broker(broker, &resource.resource_name)?;
@@ -148,6 +151,35 @@ fn describe_broker_key(broker: &BrokerState, key: &Key, detail: Detail) -> Descr
     DescribeConfigsResourceResult { synonyms, ..result(key, value, source, key.update == Update::ReadOnly, detail) }
 }
 
+/// What is set on running brokers: the first of `whose` stands over the others.
+fn describe_dynamic(
+    broker: &BrokerState,
+    whose: &[Option<i32>],
+    wanted: &impl Fn(&str) -> bool,
+    detail: Detail,
+) -> Vec<DescribeConfigsResourceResult> {
+    let image = broker.metadata.image();
+    let keys = DYNAMIC_KEYS.iter().filter(|key| wanted(key.name));
+    let described = keys.filter_map(|key| {
+        let set: Vec<(Source, &String)> = whose
+            .iter()
+            .filter_map(|whose| {
+                let source = whose.map_or(Source::DynamicDefaultBroker, |_| Source::DynamicBroker);
+                Some((source, image.broker_overrides.get(whose)?.get(key.name)?))
+            })
+            .collect();
+        let (source, value) = set.first().copied()?;
+        let synonyms = set.iter().filter(|_| detail.synonyms).map(|(source, value)| DescribeConfigsSynonym {
+            name: Str::from_static(key.name),
+            value: Some(Str::from(value.as_str())),
+            source: *source as i8,
+        });
+        let synonyms = synonyms.collect();
+        Some(DescribeConfigsResourceResult { synonyms, ..result(key, Some(value.clone()), source, false, detail) })
+    });
+    described.collect()
+}
+
 fn result(
     key: &Key,
     value: Option<String>,
@@ -159,7 +191,7 @@ fn result(
         name: Str::from_static(key.name),
         value: value.map(Str::from),
         read_only,
-        is_default: detail.is_default && source != Source::Topic,
+        is_default: detail.is_default && matches!(source, Source::StaticBroker | Source::Default),
         config_source: source as i8,
         is_sensitive: false,
         synonyms: Vec::new(),

@@ -6,6 +6,7 @@
 //! rewriting them for an old consumer is done on the pool for calls that block, never on the threads that serve everybody.
 
 mod old_readers;
+mod replicas;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -19,7 +20,7 @@ use protocol::messages::fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
-use protocol::wire::{Reader, Records, WireError};
+use protocol::wire::{Reader, Records, Str, WireError};
 use replication::{BrokerEpoch, FollowerFetch};
 use runtime::clock::Instant;
 use storage::{Reach, ReadError, ReadLimit, StorageError};
@@ -58,6 +59,8 @@ struct Fetch {
     /// Registration that a follower names (KIP-903).
     replica_epoch: Option<i64>,
     isolation_level: i8,
+    /// Where a consumer is; empty for unknown.
+    rack: Str,
     min_bytes: usize,
     max_bytes: usize,
 }
@@ -99,6 +102,7 @@ pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Re
         replica_id,
         replica_epoch: Some(request.replica_state.replica_epoch).filter(|epoch| *epoch >= 0),
         isolation_level: request.isolation_level,
+        rack: Str::from(request.rack_id.to_string()),
         min_bytes,
         max_bytes,
     };
@@ -122,10 +126,6 @@ fn later(future: impl Future<Output = Option<Response>> + Send + 'static) -> Ans
 }
 
 impl Fetch {
-    fn is_follower(&self) -> bool {
-        self.replica_id >= 0
-    }
-
     fn is_enough(&self, found: &Found) -> bool {
         found.decided || found.bytes >= self.min_bytes || self.plan.wanted.is_empty()
     }
@@ -145,7 +145,7 @@ impl Fetch {
                     replica: BrokerId(self.replica_id),
                     broker_epoch: self.replica_epoch.map(BrokerEpoch),
                     offset: Offset(wanted.fetch_offset),
-                    log_start: None,
+                    log_start: Some(Offset(wanted.log_start_offset)).filter(|start| *start >= Offset::ZERO),
                 };
                 // A refusal changes nothing; reading says what is wrong with the fetch.
                 if let Err(code) = hosted.follower_fetched(&fetch) {
@@ -256,10 +256,11 @@ impl Fetch {
             let room = self.max_bytes.saturating_sub(found.bytes);
             let whole_first_batch = found.bytes == 0 || self.context.version < WHOLE_FIRST_BATCH_FROM;
             let ((data, slice), hosted) = match self.find(&image, wanted) {
-                Ok(hosted) => (self.read(reach, &hosted, wanted, room, whole_first_batch)?, Some(hosted)),
+                Ok(hosted) => (self.read(&image, reach, &hosted, wanted, room, whole_first_batch)?, Some(hosted)),
                 Err(code) => ((refused(wanted, code), None), None),
             };
-            found.decided |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
+            found.decided |=
+                data.error_code != 0 || data.diverging_epoch.epoch >= 0 || data.preferred_read_replica >= 0;
             found.bytes += data.records.len();
             found.partitions.push(Answered { wanted: wanted.clone(), data, slice, hosted });
         }
@@ -269,13 +270,14 @@ impl Fetch {
     /// One partition's part of the answer; `None` where that takes a look at the disk.
     fn read(
         &self,
+        image: &Image,
         reach: Reach,
         hosted: &HostedPartition,
         wanted: &Wanted,
         room: usize,
         whole_first_batch: bool,
     ) -> Option<(PartitionData, Option<FileSlice>)> {
-        let epoch = match hosted.check_leader(wanted.current_leader_epoch) {
+        let epoch = match hosted.check_readable(wanted.current_leader_epoch, self.leader_only()) {
             Ok(epoch) => epoch,
             Err(code) => return Some((self.misdirected(hosted, wanted, code), None)),
         };
@@ -293,6 +295,13 @@ impl Fetch {
         };
         if let Some(diverging_epoch) = diverging(hosted, wanted, epoch) {
             data.diverging_epoch = diverging_epoch;
+            return Some((data, None));
+        }
+        if let Some(nearer) = self.nearer_replica(image, hosted, wanted) {
+            data.preferred_read_replica = nearer;
+            return Some((data, None));
+        }
+        if self.is_throttled(hosted) {
             return Some((data, None));
         }
         let limit = match self.isolation_level {
@@ -319,7 +328,12 @@ impl Fetch {
                 {
                     tracing::error!(partition = %hosted.partition(), error = %problem, "read failed");
                 }
-                return Some((refused(wanted, ErrorCode(error.code())), None));
+                let log_start_offset = match (&error, self.is_follower()) {
+                    // A follower whose log ends before this one begins starts anew there; a consumer asks ListOffsets.
+                    (ReadError::OffsetOutOfRange { log_start, .. }, true) => log_start.0,
+                    _ => -1,
+                };
+                return Some((PartitionData { log_start_offset, ..refused(wanted, ErrorCode(error.code())) }, None));
             }
         };
         let Some(slice) = read.slice else { return Some((data, None)) };
@@ -352,8 +366,14 @@ impl Fetch {
         if data.error_code != 0 {
             counters.failed_fetch_requests.one();
         }
-        let out = if self.is_follower() { &counters.replication_bytes_out } else { &counters.bytes_out };
-        out.add(bytes);
+        if !self.is_follower() {
+            counters.bytes_out.add(bytes);
+            return;
+        }
+        counters.replication_bytes_out.add(bytes);
+        if bytes > 0 && self.is_of_throttled(hosted) {
+            self.broker.replicas.leader_throttle().count(answered.data.records.len());
+        }
     }
 
     fn respond(&self, found: Found) -> Option<Response> {
@@ -406,6 +426,11 @@ fn refused(wanted: &Wanted, code: ErrorCode) -> PartitionData {
 
 /// Where the reader's log parts from this one, if it does (KIP-320, KIP-595): the reader has records of its last epoch beyond this log's end of that epoch.
 fn diverging(hosted: &HostedPartition, wanted: &Wanted, epoch: i32) -> Option<EpochEndOffset> {
+    let log_end = hosted.log().log_end_offset().0;
+    if wanted.last_fetched_epoch < 0 && wanted.log_start_offset >= 0 && wanted.fetch_offset > log_end {
+        // A follower with records from before there were epochs, and more of them than its leader has.
+        return Some(EpochEndOffset { epoch, end_offset: log_end });
+    }
     let last = Some(wanted.last_fetched_epoch).filter(|last| *last >= 0)?;
     let (found, end) = epoch_end(hosted, last, epoch)?;
     (found < last || end.0 < wanted.fetch_offset).then_some(EpochEndOffset { epoch: found, end_offset: end.0 })

@@ -22,6 +22,8 @@ pub enum Change {
     State(Arc<str>, i32, Option<PartitionState>),
     /// `/config/topics/T`.
     TopicOverrides(Arc<str>, Option<BTreeMap<String, String>>),
+    /// `/config/brokers/N`, or, without a number, `/config/brokers/<default>`.
+    BrokerOverrides(Option<i32>, Option<BTreeMap<String, String>>),
     /// `/admin/delete_topics/T`.
     Deletion(Arc<str>, bool),
     /// `/admin/preferred_replica_election`: whether it is there.
@@ -58,6 +60,12 @@ impl Image {
             Change::Topic(name, assignment) => self.apply_topic(name, assignment, settings),
             Change::State(topic, partition, state) => self.apply_state(&topic, partition, state),
             Change::TopicOverrides(name, overrides) => self.apply_overrides(name, overrides, settings),
+            Change::BrokerOverrides(broker, Some(overrides)) if !overrides.is_empty() => {
+                self.broker_overrides.insert(broker, Arc::new(overrides));
+            }
+            Change::BrokerOverrides(broker, _) => {
+                self.broker_overrides.remove(&broker);
+            }
             Change::Deletion(name, true) => {
                 self.deletions.insert(name);
             }

@@ -22,8 +22,12 @@ use super::image::{Endpoint, Image, LiveBroker, PartitionState};
 /// The parent of topic configurations.
 pub const TOPIC_CONFIGS: &str = "/config/topics";
 
+/// The parent of broker configurations.
+pub const BROKER_CONFIGS: &str = "/config/brokers";
+
 /// Parents whose children are read and watched.
-const PARENTS: &[&str] = &[paths::BROKER_IDS, paths::BROKER_TOPICS, TOPIC_CONFIGS, paths::DELETE_TOPICS];
+const PARENTS: &[&str] =
+    &[paths::BROKER_IDS, paths::BROKER_TOPICS, TOPIC_CONFIGS, BROKER_CONFIGS, paths::DELETE_TOPICS];
 
 /// Znodes of their own, besides the children of [`PARENTS`].
 const SINGLE: &[&str] = &[paths::CONTROLLER, paths::PREFERRED_REPLICA_ELECTION, paths::REASSIGN_PARTITIONS];
@@ -69,7 +73,7 @@ impl Feed {
     /// The session's.
     pub async fn start(session: Session) -> Result<Feed, ZkError> {
         let mut watches = Vec::new();
-        for path in [paths::BROKERS, TOPIC_CONFIGS, paths::ADMIN] {
+        for path in [paths::BROKERS, paths::CONFIG, paths::ADMIN] {
             match session.add_watch(path, AddWatchMode::PersistentRecursive).await {
                 Ok(watch) => watches.push(watch),
                 Err(ZkError::Unsupported { .. }) => {
@@ -307,6 +311,7 @@ fn is_read(path: &str) -> bool {
     SINGLE.contains(&path)
         || deleted_topic(path).is_some()
         || configured_topic(path).is_some()
+        || configured_broker(path).is_some()
         || !matches!(paths::parse_brokers_path(path), BrokersPath::Other)
 }
 
@@ -314,7 +319,19 @@ fn configured_topic(path: &str) -> Option<Arc<str>> {
     path.strip_prefix(TOPIC_CONFIGS)?.strip_prefix('/').filter(|topic| !topic.contains('/')).map(Arc::from)
 }
 
-fn understand(path: &str, value: Option<(Bytes, Stat)>) -> Result<Option<Change>, ZkError> {
+/// Whose settings a znode below [`BROKER_CONFIGS`] holds: those of a broker, or those for all.
+fn configured_broker(path: &str) -> Option<Option<i32>> {
+    match path.strip_prefix(BROKER_CONFIGS)?.strip_prefix('/')? {
+        paths::DEFAULT_ENTITY => Some(None),
+        id => id.parse().ok().map(Some),
+    }
+}
+
+/// What a znode that was read means to an image; nothing where it means nothing to it.
+///
+/// # Errors
+/// Data that cannot be read.
+pub fn understand(path: &str, value: Option<(Bytes, Stat)>) -> Result<Option<Change>, ZkError> {
     if path == paths::CONTROLLER {
         let controller = value.map(|(data, _)| Controller::parse(path, &data)).transpose()?;
         return Ok(Some(Change::Controller(controller.map(|controller| controller.broker.0))));
@@ -332,6 +349,11 @@ fn understand(path: &str, value: Option<(Bytes, Stat)>) -> Result<Option<Change>
         let config = value.map(|(data, _)| EntityConfig::parse(path, &data)).transpose()?;
         let overrides = config.map(|config| config.config.into_iter().collect::<BTreeMap<String, String>>());
         return Ok(Some(Change::TopicOverrides(topic, overrides)));
+    }
+    if let Some(broker) = configured_broker(path) {
+        let config = value.map(|(data, _)| EntityConfig::parse(path, &data)).transpose()?;
+        let overrides = config.map(|config| config.config.into_iter().collect::<BTreeMap<String, String>>());
+        return Ok(Some(Change::BrokerOverrides(broker, overrides)));
     }
     Ok(match paths::parse_brokers_path(path) {
         BrokersPath::Broker(id) => {

@@ -8,7 +8,7 @@ use client::zookeeper::znodes::{self, TopicAssignment};
 use protocol::types::{BrokerId, LeaderEpoch, Uuid};
 use replication::{LeaderAndIsr, LeaderRecoveryState};
 
-use crate::config::TopicConfig;
+use crate::config::{Throttles, TopicConfig};
 
 /// What is known of the cluster. Cheap to clone: clones share all but the maps' spines.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +27,8 @@ pub struct Image {
     pub deleted: BTreeSet<Arc<str>>,
     /// Overrides of `/config/topics`, also of topics that are not there (yet).
     pub topic_overrides: BTreeMap<Arc<str>, Arc<BTreeMap<String, String>>>,
+    /// Overrides of `/config/brokers`, by broker; those for all under none.
+    pub broker_overrides: BTreeMap<Option<i32>, Arc<BTreeMap<String, String>>>,
     /// Whether `/admin/preferred_replica_election` is there.
     pub preferred_election: bool,
     /// Whether `/admin/reassign_partitions` is there.
@@ -164,6 +166,13 @@ impl Image {
     #[must_use]
     pub fn is_live(&self, broker: i32) -> bool {
         self.brokers.contains_key(&broker)
+    }
+
+    /// How fast a broker may move replicas.
+    #[must_use]
+    pub fn throttles(&self, broker: i32) -> Throttles {
+        let overrides = |whose: Option<i32>| self.broker_overrides.get(&whose).map(|overrides| &**overrides);
+        Throttles::of(overrides(Some(broker)), overrides(None))
     }
 
     /// Whether every partition of a topic has a live leader.

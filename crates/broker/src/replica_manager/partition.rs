@@ -2,6 +2,12 @@
 //!
 //! The rules are those of `replication::Partition`; here its effects are carried out. Always true: a batch is appended only while the leadership it was allowed under
 //! lasts; what is written to ZooKeeper on behalf of a partition goes through the one task that writes states ([`super::states`]).
+//!
+//! # Layout
+//! - [`follower`]: appends and truncations of a replica that follows
+//! - [`HostedPartition`]: all else
+
+pub mod follower;
 
 use std::sync::Arc;
 
@@ -23,6 +29,7 @@ use crate::config::TopicConfig;
 use crate::control::ZooKeeper;
 use crate::metadata::PartitionState;
 use crate::metrics::TopicCounters;
+use crate::replica_fetcher::Fetchers;
 
 /// One partition held here.
 pub struct HostedPartition {
@@ -37,12 +44,22 @@ pub struct HostedPartition {
     state: Mutex<Option<PartitionState>>,
     /// Appends share it; a change of leadership waits for them and holds it alone.
     leadership: RwLock<()>,
-    requests: StateRequests,
-    zookeeper: ZooKeeper,
+    outside: Outside,
     /// Who waits for the high watermark to rise.
     pub committed: Waiters,
     /// Followers that wait for records.
     pub appended: Waiters,
+}
+
+/// What a partition reaches beyond its log.
+#[derive(Clone)]
+pub struct Outside {
+    /// Where it asks for its state znode to be written.
+    pub requests: StateRequests,
+    /// The session, which says whether the tree is still heard.
+    pub zookeeper: ZooKeeper,
+    /// What fetches for it while it follows.
+    pub fetchers: Arc<Fetchers>,
 }
 
 /// What the rules of a partition depend on besides its topic.
@@ -88,8 +105,7 @@ impl HostedPartition {
         counters: Arc<TopicCounters>,
         rules: Rules,
         clean: bool,
-        requests: StateRequests,
-        zookeeper: ZooKeeper,
+        outside: Outside,
     ) -> HostedPartition {
         let opened = OpenedLog {
             log_end: log.log_end_offset(),
@@ -108,8 +124,7 @@ impl HostedPartition {
             replica: Mutex::new(replica),
             state: Mutex::new(None),
             leadership: RwLock::new(()),
-            requests,
-            zookeeper,
+            outside,
             committed: Waiters::default(),
             appended: Waiters::default(),
         }
@@ -152,13 +167,18 @@ impl HostedPartition {
     pub(super) fn set_config(self: &Arc<Self>, config: Arc<TopicConfig>) {
         let rules = self.rules.of(&config);
         *self.config.write() = config;
-        let effects = self.replica.lock().on_config(rules, self.rules.clock.now_ms());
+        let effects = self.replica.lock().on_config(rules, self.lag_now_ms());
         self.carry_out(effects);
+    }
+
+    /// The time that lag is measured by. The wall clock will not do: set forward, it would empty every ISR at once.
+    fn lag_now_ms(&self) -> i64 {
+        self.rules.clock.monotonic_ms()
     }
 
     /// Obeys the tree: replicas, leader and ISR as a znode shows them.
     pub fn on_state(self: &Arc<Self>, replicas: &[i32], state: &PartitionState, live: &Arc<LiveBrokers>) {
-        let now_ms = self.rules.clock.now_ms();
+        let now_ms = self.lag_now_ms();
         // An append that is under way was allowed under the old leadership, and is counted before the new one begins.
         let _alone = self.leadership.write();
         let assignment: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
@@ -183,13 +203,13 @@ impl HostedPartition {
 
     /// Time passed.
     pub fn on_tick(self: &Arc<Self>) {
-        let effects = self.replica.lock().on_tick(self.rules.clock.now_ms());
+        let effects = self.replica.lock().on_tick(self.lag_now_ms());
         self.carry_out(effects);
     }
 
     /// What became of an ISR that was proposed in `epoch`.
     pub fn on_isr_update(self: &Arc<Self>, epoch: LeaderEpoch, update: IsrUpdate) {
-        let effects = self.replica.lock().on_isr_update(epoch, update, self.rules.clock.now_ms());
+        let effects = self.replica.lock().on_isr_update(epoch, update, self.lag_now_ms());
         self.carry_out(effects);
     }
 
@@ -205,6 +225,25 @@ impl HostedPartition {
         self.replica.lock().assignment().iter().map(|broker| broker.0).collect()
     }
 
+    /// Whether a broker is in the ISR, as its leader knows it.
+    #[must_use]
+    pub fn is_in_sync(&self, broker: i32) -> bool {
+        self.replica.lock().leadership().is_some_and(|leadership| leadership.isr().contains(&BrokerId(broker)))
+    }
+
+    /// The followers in the ISR whose logs hold `offset`, or end there, with their log ends.
+    #[must_use]
+    pub fn in_sync_with(&self, offset: Offset) -> Vec<(i32, Offset)> {
+        let replica = self.replica.lock();
+        let Some(leadership) = replica.leadership() else { return Vec::new() };
+        let followers = leadership.followers().iter().filter(|follower| leadership.isr().contains(&follower.id));
+        let holding = followers.filter_map(|follower| {
+            let end = follower.log_end.filter(|end| *end >= offset)?;
+            follower.log_start.is_none_or(|start| start <= offset).then_some((follower.id.0, end))
+        });
+        holding.collect()
+    }
+
     fn carry_out(self: &Arc<Self>, effects: Effects) {
         for effect in effects {
             match effect {
@@ -216,11 +255,14 @@ impl HostedPartition {
                     self.committed.call_all();
                 }
                 Effect::CheckAcks => self.committed.call_all(),
-                Effect::ProposeIsr(proposal) => self.requests.send(StateRequest::ProposeIsr(self.clone(), proposal)),
-                Effect::RereadState => self.requests.send(StateRequest::Reread(self.clone())),
-                Effect::RaiseLeaderEpoch(state) => self.requests.send(StateRequest::Raise(self.clone(), state)),
+                Effect::ProposeIsr(proposal) => {
+                    self.outside.requests.send(StateRequest::ProposeIsr(self.clone(), proposal))
+                }
+                Effect::RereadState => self.outside.requests.send(StateRequest::Reread(self.clone())),
+                Effect::RaiseLeaderEpoch(state) => self.outside.requests.send(StateRequest::Raise(self.clone(), state)),
                 Effect::BecomeLeader { leader_epoch, start_offset } => {
                     debug!(partition = %self.partition, epoch = leader_epoch.0, %start_offset, "leading");
+                    self.outside.fetchers.unfollow(&self.partition);
                     if let Err(problem) = self.log.assign_epoch(leader_epoch) {
                         // Appends meet the same problem, and say so to producers.
                         error!(partition = %self.partition, error = %problem, "cannot note a leader epoch");
@@ -228,11 +270,13 @@ impl HostedPartition {
                     self.call_everybody();
                 }
                 Effect::BecomeFollower { leader, leader_epoch } => {
-                    info!(partition = %self.partition, leader = leader.0, epoch = leader_epoch.0, "following");
+                    debug!(partition = %self.partition, leader = leader.0, epoch = leader_epoch.0, "following");
+                    self.outside.fetchers.follow(self, leader, leader_epoch);
                     self.call_everybody();
                 }
                 Effect::BecomeOffline => {
                     info!(partition = %self.partition, "no leader");
+                    self.outside.fetchers.unfollow(&self.partition);
                     self.call_everybody();
                 }
             }
@@ -257,6 +301,7 @@ impl HostedPartition {
             };
             *replica = Partition::new(BrokerId(self.rules.id), Vec::new(), self.rules.of(&self.config.read()), opened);
         }
+        self.outside.fetchers.unfollow(&self.partition);
         self.call_everybody();
     }
 
@@ -274,12 +319,23 @@ impl HostedPartition {
     /// # Errors
     /// NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
     pub fn check_leader(&self, believed: i32) -> Result<i32, ErrorCode> {
+        self.check_readable(believed, true)
+    }
+
+    /// [`HostedPartition::check_leader`] for a reader that a follower may serve too, unless `leader_only`.
+    ///
+    /// # Errors
+    /// NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
+    pub fn check_readable(&self, believed: i32, leader_only: bool) -> Result<i32, ErrorCode> {
         let replica = self.replica.lock();
         if matches!(replica.role(), Role::Offline) {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
         replica.check_leader_epoch(LeaderEpoch(believed)).map_err(|refused| refused.error_code())?;
-        if replica.is_leader() { Ok(replica.leader_epoch().0) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
+        if leader_only && !replica.is_leader() {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        Ok(replica.leader_epoch().0)
     }
 
     /// Leader and epoch as last heard of; -1 for unknown.
@@ -326,7 +382,7 @@ impl HostedPartition {
                 return Ok(Appended { info, epoch });
             }
             let mut replica = self.replica.lock();
-            let effects = replica.on_append(self.log.log_end_offset(), options.now_ms);
+            let effects = replica.on_append(self.log.log_end_offset(), self.lag_now_ms());
             let effects = self.raise_high_watermark(&replica, bytes, effects);
             (info, epoch, effects)
         };
@@ -364,7 +420,7 @@ impl HostedPartition {
     /// # Errors
     /// The code it is answered with.
     pub fn follower_fetched(self: &Arc<Self>, fetch: &FollowerFetch) -> Result<(), ErrorCode> {
-        let now_ms = self.rules.clock.now_ms();
+        let now_ms = self.lag_now_ms();
         let effects = self.replica.lock().on_follower_fetch(fetch, now_ms).map_err(|refused| refused.error_code())?;
         self.carry_out(effects);
         Ok(())
@@ -372,7 +428,7 @@ impl HostedPartition {
 
     /// Whether another broker may lead by now without our knowing. Of a partition with one replica nobody else can.
     fn is_deaf(&self, replica: &Partition) -> bool {
-        replica.assignment().len() > 1 && !self.zookeeper.is_heard()
+        replica.assignment().len() > 1 && !self.outside.zookeeper.is_heard()
     }
 
     fn ack_state(&self, appended: &Appended) -> AckState {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use client::zookeeper::znodes::PartitionState as StateZnode;
 use client::zookeeper::{ZkError, paths};
-use protocol::types::LeaderEpoch;
+use protocol::types::{BrokerId, LeaderEpoch};
 use replication::{IsrProposal, IsrUpdate, LeaderAndIsr};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -30,6 +30,8 @@ pub enum StateRequest {
     Reread(Arc<HostedPartition>),
     /// Write this state, which differs by its epoch.
     Raise(Arc<HostedPartition>, LeaderAndIsr),
+    /// Lead no more, where others are in sync: the log's directory failed or is full.
+    GiveUp(Arc<HostedPartition>),
 }
 
 /// Where partitions put their requests. A partition has at most one of each kind under way, so the number of partitions bounds the queue.
@@ -55,6 +57,7 @@ enum Purpose {
     /// An ISR, and whether it is smaller or larger than the last one.
     Isr(LeaderEpoch, std::cmp::Ordering),
     Epoch,
+    GiveUp,
 }
 
 /// ISR changes that were written (Kafka: `IsrShrinksPerSec`, `IsrExpandsPerSec`, `FailedIsrUpdatesPerSec` of `ReplicaManager`).
@@ -95,6 +98,13 @@ pub async fn write_states(
                         purposes.push((hosted, Purpose::Epoch));
                     }
                 }
+                StateRequest::GiveUp(hosted) => {
+                    if let Some(action) = given_up(replicas.id(), &hosted) {
+                        info!(partition = %hosted.partition(), "leaving the lead to others: the log takes no appends");
+                        actions.push(action);
+                        purposes.push((hosted, Purpose::GiveUp));
+                    }
+                }
                 StateRequest::Reread(hosted) => reread(&replicas, &zookeeper, &hosted).await,
             }
         }
@@ -106,15 +116,32 @@ pub async fn write_states(
 
 fn proposed(hosted: &HostedPartition, proposal: &IsrProposal) -> Option<Action> {
     let last = hosted.last_state().filter(|last| last.zk_version == proposal.expected_partition_epoch)?;
-    let isr = proposal.isr.iter().map(|broker| broker.0).collect();
+    let ids = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect();
     // A leader that was elected out of the ISR has recovered once it changes the ISR.
-    let state = StateZnode { isr, leader_recovery_state: None, ..last.znode };
+    let state = StateZnode {
+        isr: ids(&proposal.isr),
+        elr: ids(&proposal.elr),
+        last_known_elr: ids(&proposal.last_known_elr),
+        leader_recovery_state: None,
+        ..last.znode
+    };
     Some(set_state(hosted, state, last.zk_version))
 }
 
 fn raised(hosted: &HostedPartition, state: &LeaderAndIsr) -> Option<Action> {
     let last = hosted.last_state().filter(|last| last.zk_version == state.partition_epoch)?;
     let state = StateZnode { leader_epoch: state.leader_epoch.0, ..last.znode };
+    Some(set_state(hosted, state, last.zk_version))
+}
+
+/// Without this broker, and without a leader: the controller elects one of those that are in sync. Alone in the ISR it stays, for nobody else has all that was committed.
+fn given_up(id: i32, hosted: &HostedPartition) -> Option<Action> {
+    let last = hosted.last_state().filter(|last| last.leader == id)?;
+    let isr: Vec<i32> = last.isr.iter().copied().filter(|replica| *replica != id).collect();
+    if isr.is_empty() {
+        return None;
+    }
+    let state = StateZnode { leader: BrokerId::NONE.0, isr, ..last.znode };
     Some(set_state(hosted, state, last.zk_version))
 }
 
@@ -152,7 +179,9 @@ async fn write(
                 hosted.on_isr_update(epoch, IsrUpdate::Accepted { partition_epoch: state.zk_version });
                 hosted.on_state(&hosted.replicas(), &state, &replicas.live());
             }
-            (Purpose::Epoch, Some(state), _) => hosted.on_state(&hosted.replicas(), &state, &replicas.live()),
+            (Purpose::Epoch | Purpose::GiveUp, Some(state), _) => {
+                hosted.on_state(&hosted.replicas(), &state, &replicas.live())
+            }
             (Purpose::Isr(epoch, _), None, Ok(_)) => {
                 replicas.isr_changes.failed_updates.one();
                 hosted.on_isr_update(epoch, IsrUpdate::VersionConflict);
@@ -165,7 +194,10 @@ async fn write(
             }
             // Somebody else wrote the state: the next image shows what.
             (Purpose::Epoch, None, Ok(_)) => {}
+            // It is asked for again as long as the log is offline.
+            (Purpose::GiveUp, None, _) => debug!(partition = %partition, "the lead is not given up yet"),
             (Purpose::Epoch, None, Err(error)) => {
+                replicas.look_again(&partition.topic);
                 warn!(partition = %partition, %error, "cannot raise a leader epoch; the next image tries again")
             }
         }
@@ -183,6 +215,9 @@ async fn reread(replicas: &ReplicaManager, zookeeper: &ZooKeeper, hosted: &Arc<H
             hosted.on_state(&hosted.replicas(), &PartitionState { znode, zk_version }, &replicas.live());
         }
         Ok(None) => {}
-        Err(error) => warn!(%path, %error, "cannot read a partition state again; the next image brings it"),
+        Err(error) => {
+            replicas.look_again(&partition.topic);
+            warn!(%path, %error, "cannot read a partition state again; the next image brings it");
+        }
     }
 }

@@ -50,10 +50,11 @@ pub fn write(out: &mut Exposition, board: &Board, figures: &Figures) {
 type TopicMetric = (&'static str, &'static str, fn(&TopicCounts) -> u64);
 
 fn write_topics(out: &mut Exposition, figures: &Figures) {
-    let metrics: [TopicMetric; 9] = [
+    let metrics: [TopicMetric; 10] = [
         ("messagesin", "Records appended.", |counts| counts.messages_in),
         ("bytesin", "Bytes of the batches appended.", |counts| counts.bytes_in),
         ("bytesout", "Bytes sent to consumers.", |counts| counts.bytes_out),
+        ("replicationbytesin", "Bytes fetched from leaders.", |counts| counts.replication_bytes_in),
         ("replicationbytesout", "Bytes sent to followers.", |counts| counts.replication_bytes_out),
         ("bytesrejected", "Bytes refused because they were too many.", |counts| counts.bytes_rejected),
         ("totalproducerequests", "Appends to a partition.", |counts| counts.total_produce_requests),

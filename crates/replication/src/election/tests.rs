@@ -105,6 +105,28 @@ fn a_power_loss_ends_eligibility() {
 }
 
 #[test]
+fn the_last_one_stays_though_a_power_loss_may_have_cost_it_records() {
+    // It does not lead on in its old epoch, and is elected anew.
+    check_without((&[], &[1]), true, &state(1, &[1], &[]), Some((-1, &[1], &[], &[])));
+    check_without((&[], &[1]), false, &state(1, &[1], &[]), Some((-1, &[1], &[], &[])));
+    check_without((&[], &[1]), true, &state(-1, &[1], &[]), Some((1, &[1], &[], &[])));
+    check_without((&[], &[1]), true, &state(-1, &[], &[1]), Some((1, &[1], &[], &[])));
+    check_without((&[], &[1]), true, &state(1, &[1], &[2]), Some((2, &[2], &[], &[1])));
+    check_without((&[2], &[1]), true, &state(1, &[1], &[2]), Some((-1, &[], &[2], &[1])));
+}
+
+#[test]
+fn elr_is_kept_where_several_replicas_must_be_in_sync() {
+    let check = |isr: &[i32], min: usize, replicas: usize, expected: bool| {
+        assert_eq!(keeps_elr(&state(1, isr, &[]), min, replicas), expected, "{isr:?} {min} {replicas}");
+    };
+    check(&[1], 1, 3, false);
+    check(&[1], 2, 3, true);
+    check(&[1], 2, 1, false);
+    check(&[], 1, 3, true);
+}
+
+#[test]
 fn without_elr_the_last_in_sync_stays_in_the_isr() {
     check_without((&[1, 2, 3], &[]), false, &state(2, &[1, 2], &[]), Some((-1, &[2], &[], &[])));
     check_without((&[1], &[]), false, &state(1, &[1, 2], &[]), Some((2, &[2], &[], &[])));

@@ -69,7 +69,7 @@ fn truncation_at_either_end_moves_the_entries() {
 fn a_follower_cuts_to_the_end_of_the_last_shared_run() {
     let own = cache(&[(1, 0), (2, 10), (4, 20)]);
     let check = |leader: EpochEnd, offset: i64, complete: bool| {
-        let cut = truncation(&own, Offset(30), Offset(7), leader);
+        let cut = truncation(|epoch| own.end_offset_for(epoch, Offset(30)), Offset(30), Offset(7), leader);
         assert_eq!(cut, Truncation { offset: Offset(offset), complete }, "{leader:?}");
     };
     // The same epoch: whoever has less of it decides.

@@ -47,7 +47,13 @@ fn append(partition: &mut Partition, log_end: i64) -> Vec<Effect> {
 
 fn proposal(version: i32, isr: &[i32]) -> Effect {
     let isr = ids(isr);
-    Effect::ProposeIsr(IsrProposal { leader_epoch: LeaderEpoch(1), expected_partition_epoch: version, isr })
+    Effect::ProposeIsr(IsrProposal {
+        leader_epoch: LeaderEpoch(1),
+        expected_partition_epoch: version,
+        isr,
+        elr: Vec::new(),
+        last_known_elr: Vec::new(),
+    })
 }
 
 fn advance(offset: i64) -> Effect {
@@ -198,6 +204,39 @@ fn a_silent_follower_leaves_once_the_store_agrees() {
     let late = NOW + LAG + 2;
     let accepted = partition.on_isr_update(LeaderEpoch(1), IsrUpdate::Accepted { partition_epoch: 2 }, late);
     assert!(accepted.iter().eq([&advance(10), &Effect::CheckAcks]));
+}
+
+#[test]
+fn whoever_leaves_an_isr_below_the_minimum_stays_eligible_and_nothing_is_committed_without_them() {
+    let mut partition = leader(&[1, 2, 3], &[1, 2, 3], 2, FlushBeforeAck::Never);
+    let _ = append(&mut partition, 10);
+    let _ = fetch(&mut partition, 2, 6, NOW);
+    let _ = fetch(&mut partition, 3, 4, NOW);
+    let Some(Effect::ProposeIsr(alone)) = partition.on_tick(NOW + LAG + 1).into_iter().next() else { panic!() };
+    assert_eq!((alone.isr, alone.elr), (ids(&[1]), ids(&[2, 3])));
+    let late = NOW + LAG + 2;
+    let _ = partition.on_isr_update(LeaderEpoch(1), IsrUpdate::Accepted { partition_epoch: 2 }, late);
+    assert_eq!(partition.high_watermark(), Offset(4));
+    // Fewer replicas are enough now, but the eligible are still named in the store: until they are not, one of them may be elected.
+    let one = PartitionConfig {
+        min_insync_replicas: 1,
+        replica_lag_time_ms_max: LAG,
+        flush_before_ack: FlushBeforeAck::Never,
+    };
+    let _ = partition.on_config(one, late);
+    assert_eq!(partition.high_watermark(), Offset(4));
+    let _ = partition.on_state(&state(1, 1, 3, &[1]), late);
+    assert_eq!(partition.high_watermark(), Offset(10));
+}
+
+#[test]
+fn a_follower_that_lacks_committed_records_is_not_eligible() {
+    let mut partition = leader(&[1, 2], &[1, 2], 2, FlushBeforeAck::Never);
+    let _ = append(&mut partition, 10);
+    assert_eq!(fetch(&mut partition, 2, 10, NOW), [advance(10)]);
+    let effects = fetch(&mut partition, 2, 3, NOW);
+    let [Effect::ProposeIsr(shrunk)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((&shrunk.isr, &shrunk.elr, &shrunk.last_known_elr), (&ids(&[1]), &ids(&[]), &ids(&[2])));
 }
 
 #[test]

@@ -76,6 +76,12 @@ impl LogManager {
         all
     }
 
+    /// Whether every directory takes appends: none failed, none is full.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.log_dir.check_appends().is_ok())
+    }
+
     /// Whether no directory is left: the broker can do nothing more.
     #[must_use]
     pub fn is_all_offline(&self) -> bool {

@@ -22,6 +22,7 @@ pub const LOGGERS: &[&str] = &[
     "broker.metadata",
     "broker.network",
     "broker.registration",
+    "broker.replica_fetcher",
     "broker.replica_manager",
     "client",
     "client.kafka",
