@@ -29,7 +29,7 @@ const DEFAULT_DIR: &str = "data/dev";
 const USAGE: &str = "\
 A cluster of several brokers on this machine
 
-Usage: tidemill dev up [-n BROKERS] [--any-port] [--dir DIR] [--zookeeper HOSTS]
+Usage: tidemill dev up [-n BROKERS] [--any-port | --port PORT --keeper-port PORT] [--zookeeper HOSTS] [--dir DIR]
        tidemill dev status [--dir DIR]
        tidemill dev stop [--dir DIR]
        tidemill dev purge [--dir DIR]
@@ -43,7 +43,13 @@ struct UpOptions {
     /// Number of brokers, 1 to 9 [default: those of the folder, else 3]
     #[arg(short = 'n', long, value_name = "BROKERS", allow_negative_numbers = true)]
     brokers: Option<i64>,
-    /// Take free ports, not 2181 and 9092 onwards
+    /// Port of the first broker; the others follow
+    #[arg(long, default_value_t = 9092, env = "TIDEMILL_PORT", value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    port: u16,
+    /// Port of the keeper
+    #[arg(long, default_value_t = 2181, env = "TIDEMILL_KEEPER_PORT", value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    keeper_port: u16,
+    /// Take ports that are free, not those two
     #[arg(long)]
     any_port: bool,
     /// Folder of all files

@@ -91,7 +91,8 @@ impl Admin {
                 Ok(Err(error)) => error,
                 Err(_elapsed) => return Err(self.timed_out(call, started, deadline, last)),
             };
-            if error.code() == Some(ErrorCode::NOT_CONTROLLER) {
+            let is_gone = to == To::Controller && error.code().is_none() && error.is_retriable();
+            if error.code() == Some(ErrorCode::NOT_CONTROLLER) || is_gone {
                 // The new one may still be coming; a failure to ask shows itself in the next attempt.
                 let _ = tokio::time::timeout_at(deadline, self.cluster.refresh_brokers()).await;
             } else if !error.is_retriable() {

@@ -8,9 +8,7 @@ use crate::properties;
 
 /// Most brokers of one cluster: a machine for trying things out has no use for more, and their ports stay together.
 pub const BROKERS_MAX: usize = 9;
-/// Port of the keeper, of the first broker and of the first broker's console, where they are free.
-pub const KEEPER_PORT: u16 = 2181;
-pub const BROKER_PORT: u16 = 9092;
+/// Port of the first broker's console, where it is free.
 pub const CONSOLE_PORT: u16 = 8080;
 /// More copies than this gain nothing for trying things out (`offsets.topic.replication.factor` of Kafka).
 const REPLICAS_MAX: usize = 3;
@@ -203,6 +201,8 @@ impl Folder {
                 let zookeeper = &cluster.zookeeper;
                 format!(
                     "{HEAD}\nbroker.id={id}\nlisteners={}\nhttp.listener={}\nlog.dirs={data}\nzookeeper.connect={zookeeper}\n\
+                     # A broker that is killed is missed after this time; Kafka's own is 18000 since 2.5.\n\
+                     zookeeper.session.timeout.ms=6000\n\
                      # Replicas of topics that are created without a number, and of the groups' offsets.\n\
                      default.replication.factor={replicas}\noffsets.topic.replication.factor={replicas}\n",
                     listener(port),
@@ -351,6 +351,8 @@ mod tests {
         http.listener=127.0.0.1:8081
         log.dirs=/c/broker-1
         zookeeper.connect=localhost:2181
+        # A broker that is killed is missed after this time; Kafka's own is 18000 since 2.5.
+        zookeeper.session.timeout.ms=6000
         # Replicas of topics that are created without a number, and of the groups' offsets.
         default.replication.factor=2
         offsets.topic.replication.factor=2

@@ -9,7 +9,7 @@ use client::kafka::admin::Admin;
 use client::zookeeper::ConnectString;
 use runtime::Clock;
 
-use super::cluster::{BROKER_PORT, BROKERS_MAX, CONSOLE_PORT, Cluster, Folder, KEEPER_PORT, Member, Role};
+use super::cluster::{BROKERS_MAX, CONSOLE_PORT, Cluster, Folder, Member, Role};
 use super::process::{self, Started, State};
 use super::{UpOptions, command, only_one};
 use crate::connect;
@@ -132,7 +132,7 @@ fn plan(
         let port = match known(role) {
             Some(member) if !options.any_port || is_free(member.port) => member.port,
             _ if options.any_port => any_port(&members)?,
-            _ => usual_port(role),
+            _ => usual_port(options, role),
         };
         if !is_free(port) {
             taken.push(port);
@@ -163,10 +163,10 @@ fn plan(
     Ok(Cluster { members, zookeeper })
 }
 
-fn usual_port(role: Role) -> u16 {
+fn usual_port(options: &UpOptions, role: Role) -> u16 {
     match role {
-        Role::Keeper => KEEPER_PORT,
-        Role::Broker(id) => BROKER_PORT + id as u16,
+        Role::Keeper => options.keeper_port,
+        Role::Broker(id) => options.port + id as u16,
     }
 }
 
@@ -312,7 +312,7 @@ mod tests {
 
     fn options(brokers: Option<i64>, zookeeper: Option<&str>) -> UpOptions {
         let zookeeper = zookeeper.map(str::to_owned);
-        UpOptions { brokers, any_port: true, dir: "data/dev".into(), zookeeper }
+        UpOptions { brokers, port: 9092, keeper_port: 2181, any_port: true, dir: "data/dev".into(), zookeeper }
     }
 
     fn said<T: std::fmt::Debug>(result: Result<T, Failure>) -> String {

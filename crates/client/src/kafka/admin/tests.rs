@@ -7,6 +7,7 @@ use protocol::messages::describe_groups::{
 };
 use protocol::messages::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
 use protocol::messages::find_coordinator::FindCoordinatorResponse;
+use protocol::messages::metadata::{MetadataResponse, MetadataResponseBroker};
 use protocol::types::{Offset, TopicPartition};
 use protocol::wire::Str;
 use runtime::Clock;
@@ -57,6 +58,28 @@ async fn another_controller_is_looked_for() {
         creating(|before| Some(created(if before == 0 { ErrorCode::NOT_CONTROLLER } else { ErrorCode::NONE }, None)));
     admin(&broker).create_topic(&topic()).await.unwrap();
     assert_eq!(broker.count(ApiKey::CreateTopics), 2);
+    assert_eq!(broker.count(ApiKey::Metadata), 2);
+}
+
+#[tokio::test]
+async fn a_controller_that_is_gone_is_not_waited_for() {
+    let mut asked_before = 0;
+    let broker = FakeBroker::start(move |asked, address| match asked.api {
+        ApiKey::ApiVersions => asked.versions_of(APIS),
+        ApiKey::Metadata => {
+            asked_before += 1;
+            let node =
+                |node_id, port| MetadataResponseBroker { node_id, host: Str::from("127.0.0.1"), port, rack: None };
+            asked.answer(&MetadataResponse {
+                // Nobody listens on port 1; the next election has another winner.
+                brokers: vec![node(0, i32::from(address.port)), node(1, 1)],
+                controller_id: i32::from(asked_before == 1),
+                ..Default::default()
+            })
+        }
+        _ => asked.answer(&created(ErrorCode::NONE, None)),
+    });
+    admin(&broker).create_topic(&topic()).await.unwrap();
     assert_eq!(broker.count(ApiKey::Metadata), 2);
 }
 
