@@ -124,7 +124,7 @@ async fn existing(session: &Session) -> Result<BTreeSet<TopicPartition>, Failure
 pub fn partitions(path: &str, what: &str, style: file::Style) -> Result<Vec<TopicPartition>, Failure> {
     parse(&file::read(path)?, what, style).map_err(|(what, cause)| {
         let cause = format!("{cause}; it is written {{\"partitions\":[{{\"topic\":\"foo\",\"partition\":1}}]}}");
-        Failure::verbatim(what).cause(cause).help(format!("vi {path}"))
+        Failure::verbatim(what).cause(cause).help(format!("vi +1 {path}"))
     })
 }
 

@@ -301,7 +301,7 @@ fn console_port(path: &Path) -> Result<Option<u16>, Failure> {
 }
 
 fn unusable(path: &Path, why: &str) -> Failure {
-    Failure::new(format!("cannot use {}", path.display())).cause(why).help(format!("vi {}", path.display()))
+    Failure::new(format!("cannot use {}", path.display())).cause(why).help(format!("vi +1 {}", path.display()))
 }
 
 #[cfg(test)]
@@ -393,7 +393,7 @@ mod tests {
             .unwrap();
         let said = folder.read().unwrap_err().to_string();
         assert!(
-            said.contains("\ncause: listeners is PLAINTEXT://localhost, and its first one has no port\nhelp: vi "),
+            said.contains("\ncause: listeners is PLAINTEXT://localhost, and its first one has no port\nhelp: vi +1 "),
             "{said}"
         );
     }

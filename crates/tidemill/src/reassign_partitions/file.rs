@@ -43,7 +43,7 @@ impl Style {
 #[derive(Debug)]
 enum Wrong {
     /// It is no JSON at all.
-    NotJson(String),
+    NotJson(serde_json::Error),
     /// It is, and of another shape.
     Shape(String),
     Version(i64),
@@ -57,7 +57,7 @@ pub fn topics(path: &str) -> Result<Vec<String>, Failure> {
         let twice = twice.iter().map(|topic| topic.as_str()).collect::<Vec<_>>().join(",");
         return Err(Failure::verbatim(format!("List of topics to reassign contains duplicate entries: {twice}"))
             .cause(format!("they stand in {path}"))
-            .help(format!("vi {path}")));
+            .help(format!("vi +1 {path}")));
     }
     Ok(topics)
 }
@@ -70,7 +70,7 @@ pub fn partitions(path: &str) -> Result<Vec<(TopicPartition, Vec<i32>)>, Failure
 /// The partitions of a file that is to be executed: some, each once, each on brokers that differ.
 pub fn moves(path: &str, empty: &str, style: Style) -> Result<Assignment, Failure> {
     let listed = partitions(path)?;
-    let change = |failure: Failure| failure.help(format!("vi {path}"));
+    let change = |failure: Failure| failure.help(format!("vi +1 {path}"));
     if listed.is_empty() {
         return Err(change(Failure::verbatim(empty).cause(format!("it is written {PARTITIONS_EXAMPLE}"))));
     }
@@ -137,15 +137,17 @@ pub fn read(path: &str) -> Result<Vec<u8>, Failure> {
 }
 
 fn refuse(wrong: Wrong, path: &str, example: &str) -> Failure {
-    let failure = match wrong {
-        Wrong::NotJson(why) => {
-            Failure::verbatim("The input string is not a valid JSON").cause(format!("{path}: {why}"))
-        }
-        Wrong::Shape(why) => Failure::verbatim(format!("{path}: {why}")).cause(format!("it is written {example}")),
+    match wrong {
+        Wrong::NotJson(why) => Failure::verbatim("The input string is not a valid JSON")
+            .cause(format!("{path}: {why}"))
+            .help(format!("vi +{} {path}", why.line().max(1))),
+        Wrong::Shape(why) => Failure::verbatim(format!("{path}: {why}"))
+            .cause(format!("it is written {example}"))
+            .help(format!("vi +1 {path}")),
         Wrong::Version(version) => Failure::verbatim(format!("Not supported version field value {version}"))
-            .cause(format!("it stands in {path}")),
-    };
-    failure.help(format!("vi {path}"))
+            .cause(format!("it stands in {path}"))
+            .help(format!("vi +1 {path}")),
+    }
 }
 
 fn parse_topics(bytes: &[u8]) -> Result<Vec<String>, Wrong> {
@@ -188,7 +190,7 @@ fn check_log_dirs(entry: &Value, partition: &TopicPartition, replicas: usize) ->
 }
 
 fn list_of<T>(bytes: &[u8], key: &str, read: impl Fn(&Value) -> Result<T, String>) -> Result<Vec<T>, Wrong> {
-    let root: Value = serde_json::from_slice(bytes).map_err(|error| Wrong::NotJson(error.to_string()))?;
+    let root: Value = serde_json::from_slice(bytes).map_err(Wrong::NotJson)?;
     if !root.is_object() {
         return Err(Wrong::Shape("it is no object".to_owned()));
     }
