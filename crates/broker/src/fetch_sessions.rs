@@ -264,8 +264,9 @@ impl Telling<'_> {
         };
         let is_plain = data.error_code == 0 && data.diverging_epoch.epoch < 0 && data.preferred_read_replica < 0;
         let news = !data.records.is_empty() || !is_plain || entry.told != Some(now);
-        // An error is told again and again, until it is gone.
-        entry.told = Some(now).filter(|_| data.error_code == 0);
+        // An error is told again and again, until it is gone; and whoever is told that its log parts from ours takes nothing else from that answer.
+        let takes_all = data.error_code == 0 && data.diverging_epoch.epoch < 0;
+        entry.told = Some(now).filter(|_| takes_all);
         if !data.records.is_empty() {
             self.served.insert(wanted.number);
         } else if watches && is_plain && settled {
@@ -376,7 +377,7 @@ fn wanted(request: &FetchRequest) -> Vec<Wanted> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use protocol::messages::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
+    use protocol::messages::fetch::{EpochEndOffset, FetchPartition, FetchTopic, ForgottenTopic};
     use protocol::wire::Records;
 
     use super::*;
@@ -456,6 +457,17 @@ mod tests {
         let broken = PartitionData { error_code: 6, ..data(11) };
         assert!(tell(&next, 1, &broken) && tell(&next, 1, &broken));
         assert!(tell(&next, 1, &data(11)), "the error is gone");
+    }
+
+    /// Found by the simulator (seed 427): the follower cut its log, and never learned the high watermark that came with the word to cut it.
+    #[test]
+    fn a_high_watermark_that_came_with_a_divergence_is_told_again() {
+        let sessions = sessions(10);
+        let full = sessions.plan(&request(0, 0, &[(0, 5)]), true).unwrap();
+        let diverging_epoch = EpochEndOffset { epoch: 1, end_offset: 4 };
+        assert!(tell(&full, 0, &PartitionData { diverging_epoch, ..data(10) }));
+        let next = sessions.plan(&request(full.session_id, 1, &[(0, 4)]), true).unwrap();
+        assert!(tell(&next, 0, &data(10)));
     }
 
     #[test]

@@ -261,7 +261,11 @@ impl Log {
                 self.epochs.write().assign(epoch.0, entry.base_offset)?;
             }
         }
-        active.append(bytes, entries, config)?;
+        if let Err(error) = active.append(bytes, entries, config) {
+            // Epochs of batches that did not get in. Where they cannot be forgotten, the next batch that gets in contradicts them.
+            let _ = self.epochs.write().truncate_from_end(self.log_end_offset().0 + 1);
+            return Err(error.into());
+        }
         for (entry, marker) in entries.iter().zip(markers) {
             match &entry.batch {
                 Some(batch) => state.producers.note(batch, marker),

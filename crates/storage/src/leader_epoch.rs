@@ -86,7 +86,8 @@ impl LeaderEpochCache {
         epoch >= 0 && start >= 0 && self.known.entries.last().is_none_or(|last| epoch != last.0 || start < last.1)
     }
 
-    /// Notes that `epoch` begins at `start`. Entries that contradict it (a later epoch, or a start not before it) go.
+    /// Notes that a record of `epoch` stands at `start`, where the epoch begins unless it is known to have begun before. Entries that contradict it (a later epoch, or
+    /// another one's start not before it) go.
     ///
     /// # Errors
     /// The file cannot be written; memory is as it was.
@@ -95,8 +96,10 @@ impl LeaderEpochCache {
             return Ok(());
         }
         let mut entries = self.known.entries.clone();
-        entries.retain(|entry| entry.0 < epoch && entry.1 < start);
-        entries.push((epoch, start));
+        entries.retain(|entry| (entry.0 < epoch && entry.1 < start) || (entry.0 == epoch && entry.1 <= start));
+        if entries.last().is_none_or(|last| last.0 != epoch) {
+            entries.push((epoch, start));
+        }
         self.replace(entries)
     }
 
@@ -193,6 +196,7 @@ mod tests {
         check(&[], (0, 0), &[(0, 0)]);
         check(&[(0, 0)], (0, 5), &[(0, 0)]);
         check(&[(0, 0)], (2, 5), &[(0, 0), (2, 5)]);
+        check(&[(0, 0), (1, 62), (5, 143)], (1, 72), &[(0, 0), (1, 62)]);
         check(&[(0, 0), (2, 5)], (3, 5), &[(0, 0), (3, 5)]);
         check(&[(0, 0), (2, 5)], (1, 9), &[(0, 0), (1, 9)]);
         check(&[(0, 0), (2, 5), (3, 9)], (2, 2), &[(0, 0), (2, 2)]);

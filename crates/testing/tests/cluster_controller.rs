@@ -1,9 +1,13 @@
 //! Three brokers on our keeper: who is elected when somebody dies, stops or comes back, and what the controller does about it.
 
+use std::collections::BTreeMap;
+
 use client::kafka::NewTopic;
 use client::kafka::admin::{AlterOperation, ConfigResource, ConfigSource};
-use protocol::types::BrokerId;
-use tidemill_testing::servers::{Cluster, eventually};
+use client::zookeeper::znodes::{Reassignment, TopicAssignment};
+use client::zookeeper::{CreateMode, Session, paths};
+use protocol::types::{BrokerId, TopicPartition};
+use tidemill_testing::servers::{Cluster, eventually, produce};
 
 /// A topic whose partitions have these replicas.
 async fn create(cluster: &Cluster, topic: &str, replicas: &[&[i32]]) {
@@ -29,6 +33,74 @@ async fn a_dead_leader_is_replaced_and_a_dead_controller_too() {
     assert_ne!(next, controller);
     cluster.start_broker(controller).await;
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stops_in_order_hands_over_first_and_counts_as_clean() {
+    let mut cluster = Cluster::start(3, &[("min.insync.replicas", "2")]).await;
+    let session = cluster.session().await;
+    create(&cluster, "t", &[&[0, 1, 2], &[1, 2, 0], &[2, 0, 1]]).await;
+    let controller = cluster.controller(&session).await.unwrap();
+    let other = (controller + 1) % 3;
+    for stopping in [other, controller] {
+        let before = cluster.state(&session, "t", stopping).await.unwrap();
+        cluster.stop_broker(stopping).await;
+        // It was done before the session ended: nobody had to be told of a death.
+        let after = cluster.state(&session, "t", stopping).await.unwrap();
+        assert_ne!(after.leader, stopping, "{after:?}");
+        assert!(after.leader_epoch > before.leader_epoch && !after.isr.contains(&stopping), "{after:?}");
+        cluster.start_broker(stopping).await;
+        cluster.wait_for_state(&session, "t", stopping, |state| state.isr.len() == 3).await;
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_move_to_other_brokers_on_request_of_the_api_and_of_old_tools() {
+    let cluster = Cluster::start(3, &[]).await;
+    let session = cluster.session().await;
+    create(&cluster, "t", &[&[0, 2], &[0, 1]]).await;
+    produce(&cluster.producer(), "t", 2, 0..20).await;
+    let admin = cluster.admin();
+    let moves: BTreeMap<TopicPartition, Option<Vec<BrokerId>>> =
+        [(0, Some(vec![1, 2])), (1, Some(vec![1, 9])), (7, Some(vec![1]))]
+            .into_iter()
+            .map(|(partition, replicas)| {
+                let ids = replicas.map(|replicas: Vec<i32>| replicas.into_iter().map(BrokerId).collect());
+                (TopicPartition::new("t", partition), ids)
+            })
+            .collect();
+    let outcomes = admin.alter_partition_reassignments(&moves).await.unwrap();
+    let told: Vec<String> = outcomes.into_iter().filter_map(|(_, outcome)| Some(outcome.err()?.to_string())).collect();
+    assert!(told[0].contains("Replica assignment has brokers that are not alive. Replica list: 9"), "{told:?}");
+    assert!(told[1].contains("The partition does not exist."), "{told:?}");
+    cluster.wait_for_state(&session, "t", 0, |state| state.isr == [2, 1] && state.leader == 1).await;
+    assert_eq!(replicas(&session, "t").await.partitions[&0], [1, 2]);
+    assert_eq!(admin.list_partition_reassignments().await.unwrap(), []);
+    // The log of a broker that is named no more goes.
+    let old = cluster.directory.path().join("broker-0/logs/t-0");
+    eventually("the old log to go", || async { (!old.exists()).then_some(()) }).await;
+    let request = Reassignment { partitions: vec![("t".to_owned(), 1, vec![2, 0])] };
+    session.create(paths::REASSIGN_PARTITIONS, request.to_json(), CreateMode::Persistent).await.unwrap();
+    eventually("the request to be met", || async {
+        session.exists(paths::REASSIGN_PARTITIONS).await.unwrap().is_none().then_some(())
+    })
+    .await;
+    let after = replicas(&session, "t").await;
+    assert_eq!(
+        (&after.partitions[&1][..], after.adding_replicas.len(), after.removing_replicas.len()),
+        (&[2, 0][..], 0, 0)
+    );
+    cluster.wait_for_state(&session, "t", 1, |state| state.leader == 0 && state.isr.len() == 2).await;
+    produce(&cluster.producer(), "t", 2, 20..40).await;
+    cluster.stop().await;
+}
+
+/// The assignment of a topic as the tree has it.
+async fn replicas(session: &Session, topic: &str) -> TopicAssignment {
+    let path = paths::topic(topic);
+    let (data, _) = session.get_data(&path).await.unwrap();
+    TopicAssignment::parse(&path, &data).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
