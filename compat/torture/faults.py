@@ -174,7 +174,7 @@ class PauseController(PauseSession):
 
 class Cut(Fault):
     """The target is directed pairs of hosts between which nothing passes any more."""
-    hold_s = (8, 16)
+    hold_s = (7, 12)
 
     def begin(self):
         for sender, receiver in self.target:
