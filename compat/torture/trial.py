@@ -130,6 +130,7 @@ class Trial:
 
     def strike(self, name):
         fault = faults.make(name, self.cluster, random.Random(self.rng.random()), self.load.topic, self.session_s)
+        fault.aim()
         begin = time.monotonic()
         fault.begin()
         time.sleep(fault.hold())
