@@ -14,7 +14,7 @@ use protocol::types::Uuid;
 use protocol::wire::Str;
 
 use super::RequestContext;
-use super::create_topics::{Refused, timeout};
+use super::create_topics::{NOT_CONTROLLER_TEXT, Refused, timeout};
 use crate::controller::plan::Action;
 use crate::controller::reassignment::{self, Move};
 use crate::controller::{Fence, carry_out};
@@ -35,7 +35,6 @@ pub async fn handle(
             asked.partitions.into_iter().map(|partition| (partition.partition_index, partition.replicas)).collect();
         let outcomes = match alter(&broker, fence, &asked.name, partitions, deadline).await {
             Ok(outcomes) => outcomes,
-            Err(ErrorCode::NOT_CONTROLLER) => return refuse(ErrorCode::NOT_CONTROLLER),
             Err(code) => return refuse(code),
         };
         let partitions = outcomes.into_iter().map(|(partition_index, outcome)| {
@@ -51,7 +50,8 @@ pub async fn handle(
 }
 
 fn refuse(code: ErrorCode) -> AlterPartitionReassignmentsResponse {
-    let error_message = Some(Str::from_static(code.message()));
+    let text = if code == ErrorCode::NOT_CONTROLLER { NOT_CONTROLLER_TEXT } else { code.message() };
+    let error_message = Some(Str::from_static(text));
     AlterPartitionReassignmentsResponse { error_code: code.0, error_message, ..Default::default() }
 }
 
@@ -123,8 +123,8 @@ fn check(image: &Image, topic: Option<&Arc<Topic>>, number: i32, wanted: Option<
             .map_err(|why| (ErrorCode::INVALID_REPLICA_ASSIGNMENT, why)),
         None if reassignment::is_moving(&topic.assignment, number) => Ok(()),
         None => {
-            let code = ErrorCode::NO_REASSIGNMENT_IN_PROGRESS;
-            Err((code, code.message().to_owned()))
+            let text = "No partition reassignment is in progress.";
+            Err((ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, text.to_owned()))
         }
     }
 }

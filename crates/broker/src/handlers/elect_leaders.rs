@@ -12,7 +12,7 @@ use protocol::wire::Str;
 use replication::election::Election;
 
 use super::RequestContext;
-use super::create_topics::{Refused, timeout};
+use super::create_topics::{NOT_CONTROLLER_TEXT, Refused, timeout};
 use crate::controller::plan::{NotElected, SetState, elect_on_request};
 use crate::controller::{Fence, write_states};
 use crate::metadata::Image;
@@ -48,8 +48,7 @@ pub async fn handle(
         }
     };
     let Some(fence) = broker.office.fence() else {
-        let why = "This is not the correct controller for this cluster.";
-        return respond(ErrorCode::NOT_CONTROLLER, refuse_all(asked, ErrorCode::NOT_CONTROLLER, why));
+        return respond(ErrorCode::NOT_CONTROLLER, refuse_all(asked, ErrorCode::NOT_CONTROLLER, NOT_CONTROLLER_TEXT));
     };
     let (states, mut outcomes) = plan(&image, asked, election, fence);
     if all {

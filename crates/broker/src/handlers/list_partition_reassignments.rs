@@ -10,6 +10,7 @@ use protocol::messages::list_partition_reassignments::{
 use protocol::wire::Str;
 
 use super::RequestContext;
+use super::create_topics::NOT_CONTROLLER_TEXT;
 use crate::controller::reassignment::is_moving;
 use crate::metadata::Topic;
 use crate::state::BrokerState;
@@ -21,9 +22,9 @@ pub fn handle(
     request: ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
     if !broker.office.is_held() {
-        let code = ErrorCode::NOT_CONTROLLER;
-        let error_message = Some(Str::from_static(code.message()));
-        return ListPartitionReassignmentsResponse { error_code: code.0, error_message, ..Default::default() };
+        let error_message = Some(Str::from_static(NOT_CONTROLLER_TEXT));
+        let error_code = ErrorCode::NOT_CONTROLLER.0;
+        return ListPartitionReassignmentsResponse { error_code, error_message, ..Default::default() };
     }
     let image = broker.metadata.image();
     let topics: Vec<OngoingTopicReassignment> = match &request.topics {
