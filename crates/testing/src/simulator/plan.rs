@@ -67,7 +67,7 @@ impl Plan {
     /// What a seed's run is like.
     #[must_use]
     pub fn of(seed: u64, mischief: Mischief) -> Plan {
-        let mut chance = Chance::new(seed ^ 0x5eed_0f_5eed);
+        let mut chance = Chance::new(seed ^ 0x5eed);
         let endings = chance.one_of(&[Endings::Kills, Endings::Kills, Endings::PowerCuts]);
         let brokers = 3;
         Plan {
@@ -82,7 +82,7 @@ impl Plan {
             produce_ms: (5, chance.one_of(&[30, 80, 200])),
             slow_disk_permille: chance.one_of(&[0, 0, 20, 200]),
             fault_ms: (chance.between(50, 600), chance.between(700, 3_000)),
-            troubled: Duration::from_secs(chance.between(8, 16)),
+            troubled: Duration::from_secs(chance.between(6, 12)),
             segment_bytes: chance.one_of(&[1_000, 4_000, 1 << 20]),
             faults: super::faults::Kind::some(&mut chance, endings),
             mischief,
