@@ -258,9 +258,11 @@ impl Log {
         for entry in entries {
             let epoch = LeaderEpoch(entry.leader_epoch());
             if epoch.0 >= 0 && self.latest_epoch() != Some(epoch) {
-                self.epochs.write().assign(epoch.0, entry.base_offset)?;
+                self.epochs.write().assign(epoch.0, entry.base_offset);
             }
         }
+        self.touch();
+        self.write_what_records_need()?;
         active.append(bytes, entries, config)?;
         for (entry, marker) in entries.iter().zip(markers) {
             match &entry.batch {
