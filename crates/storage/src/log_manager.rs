@@ -198,8 +198,7 @@ impl LogManager {
                     was_cleaned: false,
                     now_ms,
                 };
-                let (loaded, _) =
-                    recovery::load(partition, &dir, &self.cache, &config, options, &Default::default())?;
+                let (loaded, _) = recovery::load(partition, &dir, &self.cache, &config, options, &Default::default())?;
                 (dir, Loaded { is_named: false, is_untouched: false, ..loaded })
             }
         };
@@ -276,7 +275,9 @@ impl LogManager {
             (None, None) => return Ok(None),
         };
         let log_dir = dir.log_dir();
-        if let (Some(_), Some(managed)) = (&log, self.dirs.iter().find(|managed| Arc::ptr_eq(&managed.log_dir, log_dir))) {
+        if let (Some(_), Some(managed)) =
+            (&log, self.dirs.iter().find(|managed| Arc::ptr_eq(&managed.log_dir, log_dir)))
+        {
             managed.logs.fetch_sub(1, Ordering::Relaxed);
         }
         log_dir.check()?;

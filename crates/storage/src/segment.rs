@@ -145,9 +145,8 @@ impl Segment {
         let time_index =
             TimeIndex::open_checked(dir, base_offset, cache).map_err(|error| failed("open time index of", error))?;
         let must_walk = size > 0 && (offset_index.is_none() || time_index.is_none());
-        let offset_index = offset_index.unwrap_or_else(|| {
-            OffsetIndex::create(dir, offset_index::file_name(base_offset), base_offset, cache)
-        });
+        let offset_index = offset_index
+            .unwrap_or_else(|| OffsetIndex::create(dir, offset_index::file_name(base_offset), base_offset, cache));
         let time_index = time_index
             .unwrap_or_else(|| TimeIndex::create(dir, time_index::file_name(base_offset), base_offset, cache));
         let mut end = End { size, ..End::empty(base_offset) };
