@@ -8,7 +8,7 @@ A fenced block `console NAME` is a piece of the terminal NAME. In it
     else        what is printed; `...` stands for any text, alone on a line for any lines, also none
 
 `console NAME running` leaves its last command running; a block without a command shows what the running one printed since. Moments, milliseconds and
-checksums may differ, and counted pairs may come in any order. Where 2181 or 9092 is taken, free ports stand in for them, and a folder of the test
+checksums may differ, and counted pairs may come in any order. Where 2181 or one of 9092 to 9094 is taken, free ports stand in for them, and a folder of the test
 stands in for /usr/local. Other blocks are not run. The Chinese page holds the same blocks, and README.md shows nothing that the tutorial does not.
 """
 import os
@@ -23,6 +23,8 @@ from harness import PROGRAM, ROOT, Checks, Failed, Process, Workspace, expect, f
 
 PAGE, CHINESE, README = ROOT / "docs/tutorial.md", ROOT / "docs/tutorial.zh.md", ROOT / "README.md"
 ALL_S = 58
+# Brokers of the page's cluster, on ports that follow each other.
+BROKERS = 3
 WAIT_S = 20
 # Lines of an output that are told when it is not the expected one.
 TOLD = 25
@@ -104,7 +106,9 @@ class Terminal:
 
     def __init__(self, session):
         self.session, self.seen, self.running = session, 0, False
-        environment = {"HOME": str(session.workspace.path), "TIDEMILL": PROGRAM, "LC_ALL": "C.UTF-8", "TIDEMILL_LOG_FORMAT": "human"}
+        environment = {"HOME": str(session.workspace.path), "TIDEMILL": PROGRAM, "LC_ALL": "C.UTF-8", "TIDEMILL_LOG_FORMAT": "human",
+                       # What `tidemill dev up` takes where nobody names a port.
+                       "TIDEMILL_PORT": session.instead["9092"], "TIDEMILL_KEEPER_PORT": session.instead["2181"]}
         self.shell = Process(["bash", "--norc"], cwd=session.checkout, env=environment, stdin=True)
         # As in a terminal: one stream, and Ctrl-C ends the command but not the shell.
         self.shell.type("exec 2>&1; trap : INT")
@@ -157,12 +161,21 @@ class Terminal:
         self.shell.wait_until(lambda *_: condition(), what, max(min(WAIT_S, self.session.deadline - time.monotonic()), 0.1))
 
 
+def first_of(usual, count):
+    """The usual port, or another one, from which on so many are free."""
+    for first in [usual, *(free_port() for _ in range(50))]:
+        if all(port_is_free(first + i) for i in range(count)):
+            return first
+    raise Failed(f"no {count} ports in a row are free")
+
+
 class Session:
     """The reader: a fresh home with a checkout in it, and terminals."""
 
     def __init__(self, workspace):
         self.workspace, self.deadline, self.terminals = workspace, time.monotonic() + ALL_S, {}
-        self.instead = {port: port if port_is_free(int(port)) else str(free_port()) for port in ("2181", "9092")}
+        keeper, first = 2181 if port_is_free(2181) else free_port(), first_of(9092, BROKERS)
+        self.instead = {"2181": str(keeper), **{str(9092 + i): str(first + i) for i in range(BROKERS)}}
         self.instead["/usr/local"] = str(workspace.path / "usr-local")
         (workspace.path / "usr-local").mkdir()
         self.checkout = workspace.path / "tidemill"

@@ -55,6 +55,10 @@ CONSUMER = "bin/kafka-console-consumer.sh"
 BROKER = "bin/kafka-server-start.sh"
 KEEPER = "bin/zookeeper-server-start.sh"
 SUBMIT = "bin/spark-submit"
+REASSIGN = "bin/kafka-reassign-partitions.sh"
+# What those files hold.
+MISSING_BROKER = '{"version":1,"partitions":[{"topic":"wordsendertest","partition":0,"replicas":[0,7]}]}\\n'
+MISSING_TOPIC = '{"version":1,"partitions":[{"topic":"wordsendertset","partition":0,"replicas":[0]}]}\\n'
 ANY = "--override listeners=PLAINTEXT://localhost:0"
 
 
@@ -143,6 +147,42 @@ CASES = [
     Case("configs-unknown-key-bootstrap", "bin/kafka-configs.sh --bootstrap-server localhost:9092 --alter --entity-type topics --entity-name wordsendertest --add-config retention.mss=1"),
     Case("configs-unknown-key-zookeeper", "bin/kafka-configs.sh --zookeeper localhost:2181 --alter --entity-type topics --entity-name wordsendertest --add-config retention.mss=1"),
     Case("configs-no-entity", "bin/kafka-configs.sh --bootstrap-server localhost:9092 --describe"),
+    Case("topics-assignment-and-partitions", f"{TOPICS} --create --zookeeper localhost:2181 --topic t --replica-assignment 0 --partitions 1"),
+    Case("topics-assignment-twice-one-broker", f"{TOPICS} --create --zookeeper localhost:2181 --topic t --replica-assignment 0:0"),
+    Case("topics-assignment-unknown-broker", f"{TOPICS} --alter --zookeeper localhost:2181 --topic wordsendertest --partitions 2 --replica-assignment 0,7"),
+    Case("topics-min-isr-zookeeper", f"{TOPICS} --describe --zookeeper localhost:2181 --under-min-isr-partitions"),
+    Case("topics-two-filters", f"{TOPICS} --describe --bootstrap-server localhost:9092 --under-replicated-partitions --unavailable-partitions"),
+    # Moving partitions and leaders
+    Case("reassign-nothing", REASSIGN),
+    Case("reassign-no-action", f"{REASSIGN} --zookeeper localhost:2181"),
+    Case("reassign-no-server", f"{REASSIGN} --list"),
+    Case("reassign-no-file", f"{REASSIGN} --bootstrap-server localhost:9092 --execute"),
+    Case("reassign-file-missing", f"{REASSIGN} --bootstrap-server localhost:9092 --execute --reassignment-json-file config/nope.json"),
+    Case("reassign-file-not-json", f"{REASSIGN} --bootstrap-server localhost:9092 --execute --reassignment-json-file config/not.json", before=(file("config/not.json", "topic: t\\n"),)),
+    Case("reassign-file-empty-zookeeper", f"{REASSIGN} --zookeeper localhost:2181 --execute --reassignment-json-file config/empty.json", before=(file("config/empty.json", "{\"partitions\":[]}\\n"),)),
+    Case("reassign-broker-missing-bootstrap", f"{REASSIGN} --bootstrap-server localhost:9092 --execute --reassignment-json-file config/missing-broker.json", before=(file("config/missing-broker.json", MISSING_BROKER),)),
+    Case("reassign-broker-missing-zookeeper", f"{REASSIGN} --zookeeper localhost:2181 --execute --reassignment-json-file config/missing-broker-0-9.json", before=(file("config/missing-broker-0-9.json", MISSING_BROKER),)),
+    Case("reassign-topic-missing-bootstrap", f"{REASSIGN} --bootstrap-server localhost:9092 --execute --reassignment-json-file config/missing-topic.json", before=(file("config/missing-topic.json", MISSING_TOPIC),)),
+    Case("reassign-topic-missing-zookeeper", f"{REASSIGN} --zookeeper localhost:2181 --execute --reassignment-json-file config/missing-topic-0-9.json", before=(file("config/missing-topic-0-9.json", MISSING_TOPIC),)),
+    Case("reassign-too-few-brokers", f"{REASSIGN} --zookeeper localhost:2181 --generate --topics-to-move-json-file config/topics.json --broker-list 0,0", before=(file("config/topics.json", "{\"topics\":[{\"topic\":\"wordsendertest\"}]}\\n"),)),
+    Case("reassign-elsewhere-verified", f"{REASSIGN} --zookeeper localhost:2181 --verify --reassignment-json-file config/elsewhere.json", before=(file("config/elsewhere.json", MISSING_BROKER),)),
+    Case("elect-no-type", "bin/kafka-leader-election.sh --bootstrap-server localhost:9092 --all-topic-partitions"),
+    Case("elect-unknown-topic", "bin/kafka-leader-election.sh --bootstrap-server localhost:9092 --election-type preferred --topic wordsendertset --partition 0"),
+    Case("preferred-no-server", "bin/kafka-preferred-replica-election.sh --path-to-json-file x.json"),
+    Case("preferred-unknown-topic", "bin/kafka-preferred-replica-election.sh --zookeeper localhost:2181 --path-to-json-file config/preferred.json", before=(file("config/preferred.json", "{\"partitions\":[{\"topic\":\"wordsendertset\",\"partition\":0}]}\\n"),)),
+    Case("verify-no-server", "bin/kafka-replica-verification.sh --once"),
+    Case("verify-no-topic", "bin/kafka-replica-verification.sh --broker-list localhost:9092 --topic-white-list wordsendertset --once"),
+    Case("verify-broker-down", "bin/kafka-replica-verification.sh --broker-list localhost:9099"),
+    # A cluster on this machine
+    Case("dev-no-action", "bin/tidemill dev", type_help=False),
+    Case("dev-misspelt", "bin/tidemill dev staus"),
+    Case("dev-no-brokers", "bin/tidemill dev up -n 0", type_help=False),
+    Case("dev-too-many-brokers", "bin/tidemill dev up -n 50", type_help=False),
+    Case("dev-port-taken", "bin/tidemill dev up -n 1 --port 9092 --keeper-port 2181 --dir data/dev-taken", type_help=False, absent=("data/dev-taken",), alone=True),
+    Case("dev-zookeeper-is-a-broker", "bin/tidemill dev up -n 1 --any-port --zookeeper localhost:9092 --dir data/dev-broker", absent=("data/dev-broker",)),
+    Case("dev-none-to-stop", "bin/tidemill dev stop --dir data/dev-none", type_help=False),
+    Case("dev-none-to-show", "bin/tidemill dev status --dir data/dev-none", type_help=False),
+    Case("dev-none-to-purge", "bin/tidemill dev purge --dir data/dev-none", type_help=False),
     # Other tools
     Case("dump-missing-file", "bin/kafka-dump-log.sh --files data/kafka-logs/nope.log"),
     Case("shell-missing-node", "bin/zookeeper-shell.sh localhost:2181 get /brokers/nope"),

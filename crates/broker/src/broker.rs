@@ -6,8 +6,10 @@
 //! # Layout
 //! - [`join`]: from the first word with ZooKeeper to knowing who we are
 //! - [`logs`]: the logs, opened and compacted
+//! - [`leave`]: handing over before the end
 
 mod join;
+mod leave;
 mod logs;
 
 use std::net::SocketAddr;
@@ -69,11 +71,25 @@ pub struct Surroundings {
     pub loggers: Option<Arc<dyn Loggers>>,
     /// Where its log directories are.
     pub disk: Disk,
+    /// Source of the time.
+    pub clock: Clock,
+    /// Source of chance.
+    pub random: Random,
+    /// A simulator plays this broker on one thread ([`runtime::sim_host`]): it has no sockets of its own and no threads. The simulator brings requests to
+    /// [`Broker::state`], runs the queue of the flusher and moves what fetchers ask for.
+    pub simulated: bool,
 }
 
 impl Default for Surroundings {
     fn default() -> Surroundings {
-        Surroundings { monitor: Monitor::default(), loggers: None, disk: Disk::real() }
+        Surroundings {
+            monitor: Monitor::default(),
+            loggers: None,
+            disk: Disk::real(),
+            clock: Clock::real(),
+            random: Random::real(),
+            simulated: false,
+        }
     }
 }
 
@@ -99,26 +115,29 @@ impl Broker {
     }
 
     async fn begin(config: BrokerConfig, surroundings: Surroundings) -> Result<Broker, BrokerError> {
-        let started = Clock::real().now();
+        let clock = surroundings.clock;
+        let started = clock.now();
         for warning in config.settings.warnings() {
             warn!("{warning}");
         }
-        let listeners = bind(&config.listeners.bind).await?;
+        let listeners = if surroundings.simulated { Vec::new() } else { bind(&config.listeners.bind).await? };
         warn_of_open_listeners(&listeners);
-        warn_of_few_files(&config.log_dirs);
+        if !surroundings.simulated {
+            warn_of_few_files(&config.log_dirs);
+        }
         for dir in &config.log_dirs {
             info!(dir = %std::path::absolute(dir).unwrap_or_else(|_| dir.clone()).display(), "log directory");
         }
-        let control = ControlThread::start()?;
+        let control = if surroundings.simulated { ControlThread::none() } else { ControlThread::start()? };
         let begun = Start {
             config: Arc::new(config),
-            clock: Clock::real(),
-            random: Random::real(),
+            clock,
+            random: surroundings.random,
             disk: surroundings.disk,
             surroundings,
         };
         let broker = begun.run(listeners, control).await?;
-        info!(id = broker.state.id, elapsed_ms = started.elapsed().as_millis(), "started");
+        info!(id = broker.state.id, elapsed_ms = (clock.now() - started).as_millis(), "started");
         Ok(broker)
     }
 
@@ -134,6 +153,12 @@ impl Broker {
         self.state.id
     }
 
+    /// What all its parts share: for a simulator, which brings requests without a socket.
+    #[must_use]
+    pub fn state(&self) -> &Arc<BrokerState> {
+        &self.state
+    }
+
     /// What its logs looked like at the start.
     #[must_use]
     pub fn recovery_report(&self) -> &RecoveryReport {
@@ -146,18 +171,23 @@ impl Broker {
         Status::of(&self.state, self.acceptors.connections().total())
     }
 
-    /// Stops in good order: no new connections, requests that wait are answered, the session closed (so that the cluster knows at once), logs synced and marked clean.
+    /// Stops in good order: leaderships are handed over while the broker still serves, then no new connections, requests that wait are answered, the session closed (so that the cluster knows at once), logs synced and marked clean.
     pub async fn shutdown(mut self) {
         info!(id = self.state.id, "shutting down");
         self.monitor.enter(Phase::ShuttingDown);
+        if self.state.config.controlled_shutdown {
+            leave::leave(&self.state).await;
+        }
         self.state.groups.stop();
         self.state.replicas.stop_all();
         self.acceptors.stop();
         let _ = self.stop.send(true);
         let session = self.state.zookeeper.session();
         let closing = self.control.runtime.spawn(async move { session.close().await });
-        if tokio::time::timeout(SHUTDOWN_STEP_MAX, closing).await.is_err() {
-            warn!("ZooKeeper did not confirm the end of the session in time");
+        tokio::select! {
+            biased;
+            _ = closing => {}
+            () = self.state.clock.sleep(SHUTDOWN_STEP_MAX) => warn!("ZooKeeper did not confirm the end of the session in time"),
         }
         let logs = self.state.replicas.logs().clone();
         let state = self.state.clone();
@@ -216,13 +246,15 @@ impl Start {
     async fn run(self, listeners: Vec<BoundListener>, control: ControlThread) -> Result<Broker, BrokerError> {
         let step = self.clone();
         let joined = control.run(async move { step.join().await }).await?;
-        let join::Joined { session, cluster_id, id, previous, feed, image } = joined;
+        let join::Joined { session, cluster_id, id, previous, last_epoch, feed, image } = joined;
         let (logs, report) = self.open_logs(id, &cluster_id, &image).await?;
+        let clean = logs::is_clean(&report, last_epoch);
+        let (feed, image) = self.leave_isrs(&control, &session, id, clean, &logs, feed, image).await?;
         let zookeeper = ZooKeeper::new(session.clone());
         let (requests, requested) = StateRequests::new();
         let fetchers = Fetchers::new(id, self.config.replica_fetch, self.clock);
         let outside = Outside { requests, zookeeper: zookeeper.clone(), fetchers: fetchers.clone() };
-        let replicas = Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, report.clean, outside, self.clock));
+        let replicas = Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, clean, outside, self.clock));
         let own_session = session.session_id();
         // A kill before the registration must not make the next start forget whose leftovers it finds.
         note_sessions(&logs, &[previous.as_slice(), &[own_session]].concat());
@@ -235,7 +267,7 @@ impl Start {
         let state = Arc::new(BrokerState {
             id,
             cluster_id,
-            listeners: listeners.iter().map(|listener| listener.config.name.clone()).collect(),
+            listeners: self.config.listeners.bind.iter().map(|listener| listener.name.clone()).collect(),
             metadata,
             replicas: replicas.clone(),
             zookeeper: zookeeper.clone(),
@@ -263,7 +295,9 @@ impl Start {
             flusher: logs.flusher().clone(),
             clock: self.clock,
         };
-        runtime::spawn(run_fetchers(fetchers, fetching, stopped.clone()));
+        if !self.surroundings.simulated {
+            runtime::spawn(run_fetchers(fetchers, fetching, stopped.clone()));
+        }
         runtime::spawn(act_on_images(replicas.clone(), raw, publisher, stopped.clone()));
         runtime::spawn(groups.run(stopped.clone()));
         runtime::spawn(housekeeping(self.config.clone(), replicas.clone(), self.clock, stopped.clone()));
@@ -274,10 +308,7 @@ impl Start {
         let clock = self.clock;
         let registration = registration::describe(&self.config, &advertised, clock);
         let registered = control
-            .run(async move {
-                registration::drop_old_controller(&session, &previous).await?;
-                registration::register(&session, id, &registration, &previous, clock).await
-            })
+            .run(async move { registration::register(&session, id, &registration, &previous, clock).await })
             .await;
         if let Err(refused) = registered {
             acceptors.stop();
@@ -285,7 +316,7 @@ impl Start {
             return Err(refused);
         }
         note_sessions(&logs, &[own_session]);
-        let noted = logs.clone();
+        let (noted, marked) = (logs.clone(), logs.clone());
         let known = replicas.clone();
         let stored_id = move |topic: &str| known.stored_topic_id(topic);
         let task = Control {
@@ -297,6 +328,7 @@ impl Start {
             images,
             stored_id: Box::new(stored_id),
             note_session: Box::new(move |session| note_sessions(&noted, &[session])),
+            note_epoch: Box::new(move |epoch| marked.set_broker_epoch(epoch)),
             clock: self.clock,
             random: self.random,
         };
@@ -382,7 +414,10 @@ fn note_sessions(logs: &LogManager, sessions: &[i64]) {
 
 /// The addresses to register: a host that is not given is this machine's name, port 0 is the one that was taken.
 async fn advertise(config: &BrokerConfig, listeners: &[BoundListener]) -> Vec<Endpoint> {
-    let own_name = own_name().await;
+    let own_name = match config.listeners.advertised.iter().any(|advertised| advertised.host.is_empty()) {
+        true => own_name().await,
+        false => String::new(),
+    };
     let endpoints = config.listeners.advertised.iter().map(|advertised| {
         let bound = listeners.iter().find(|bound| bound.config.name == advertised.name);
         let port = match advertised.port {

@@ -77,6 +77,8 @@ pub struct BrokerConfig {
     pub auto_leader_rebalance: bool,
     /// `leader.imbalance.check.interval.seconds`.
     pub leader_imbalance_check_interval: Duration,
+    /// `leader.imbalance.per.broker.percentage`.
+    pub leader_imbalance_percentage: i32,
     /// `log.flush.before.ack`.
     pub flush_before_ack: FlushBeforeAck,
     /// `log.retention.check.interval.ms`.
@@ -107,6 +109,10 @@ pub struct BrokerConfig {
     pub zookeeper_connection_timeout: Duration,
     /// `controlled.shutdown.enable`.
     pub controlled_shutdown: bool,
+    /// `controlled.shutdown.max.retries`.
+    pub controlled_shutdown_retries: usize,
+    /// `controlled.shutdown.retry.backoff.ms`.
+    pub controlled_shutdown_backoff: Duration,
     /// Limits of groups and their offsets.
     pub groups: GroupConfig,
 }
@@ -267,6 +273,7 @@ impl BrokerConfig {
             leader_imbalance_check_interval: Duration::from_secs(
                 u64::try_from(settings.long("leader.imbalance.check.interval.seconds")).unwrap_or(300),
             ),
+            leader_imbalance_percentage: settings.int("leader.imbalance.per.broker.percentage"),
             flush_before_ack: match settings.string("log.flush.before.ack").as_str() {
                 "always" => FlushBeforeAck::Always,
                 "never" => FlushBeforeAck::Never,
@@ -288,6 +295,8 @@ impl BrokerConfig {
                 .optional_long("zookeeper.connection.timeout.ms")
                 .map_or(session_timeout, millis),
             controlled_shutdown: settings.boolean("controlled.shutdown.enable"),
+            controlled_shutdown_retries: size(settings.long("controlled.shutdown.max.retries")),
+            controlled_shutdown_backoff: millis(settings.long("controlled.shutdown.retry.backoff.ms")),
             groups: GroupConfig::from_settings(&settings),
             settings,
         })

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use client::zookeeper::{ConnectString, Session, SessionConfig, SessionState, ZkError, paths};
 use parking_lot::RwLock;
+use protocol::types::Uuid;
 use runtime::{Clock, Random};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::config::BrokerConfig;
-use crate::controller::{self, Office, StoredId, plan};
+use crate::controller::plan::{self, Action};
+use crate::controller::{self, Fence, Office, StoredId};
 use crate::metadata::feed::{Feed, News};
 use crate::metadata::{Change, Image};
 use crate::metrics::Counter;
@@ -108,6 +110,8 @@ pub struct Control {
     pub stored_id: Box<StoredId>,
     /// Notes the session for the next owner of the log directories.
     pub note_session: Box<dyn Fn(i64) + Send + Sync>,
+    /// Notes the broker's epoch for the mark of a clean shutdown.
+    pub note_epoch: Box<dyn Fn(i64) + Send + Sync>,
     /// Source of the time.
     pub clock: Clock,
     /// Source of chance.
@@ -145,9 +149,10 @@ impl Control {
     async fn serve(&self, feed: &mut Feed, image: &mut Image, shutdown: &mut watch::Receiver<bool>) -> Ended {
         let mut next_balance = self.clock.now() + self.config.leader_imbalance_check_interval;
         let mut missed = false;
+        let mut noted_epoch = None;
         loop {
             if !missed {
-                match self.act(image).await {
+                match self.act(image, &mut noted_epoch).await {
                     Ok(()) => {}
                     Err(error) if error.is_terminal() => return Ended::Expired,
                     Err(error) => {
@@ -183,7 +188,14 @@ impl Control {
                 news = feed.next() => news,
                 () = self.clock.sleep_until(next_balance) => {
                     next_balance = self.clock.now() + self.config.leader_imbalance_check_interval;
-                    self.balance(image).await;
+                    match self.balance(image).await {
+                        Ok(()) => {}
+                        Err(error) if error.is_terminal() => return Ended::Expired,
+                        Err(error) => {
+                            warn!(%error, "cannot give leadership back to preferred replicas");
+                            missed = true;
+                        }
+                    }
                     continue;
                 }
             };
@@ -227,8 +239,14 @@ impl Control {
     }
 
     /// Runs for controller where there is none, and does what the controller has to do.
-    async fn act(&self, image: &mut Image) -> Result<(), ZkError> {
+    async fn act(&self, image: &mut Image, noted_epoch: &mut Option<i64>) -> Result<(), ZkError> {
         let session = self.zookeeper.session();
+        let epoch = image.brokers.get(&self.id).map(|own| own.epoch);
+        if let Some(epoch) = epoch.filter(|_| epoch != *noted_epoch) {
+            registration::note_epoch(&session, self.id, epoch).await?;
+            (self.note_epoch)(epoch);
+            *noted_epoch = Some(epoch);
+        }
         if image.controller.is_none() && image.is_live(self.id) {
             self.office.resign();
             if self.office.stand(&session, self.clock, self.id).await? {
@@ -244,28 +262,13 @@ impl Control {
             self.office.resign();
             return Ok(());
         }
+        if self.office.fence().is_none() && !self.office.resume(&session).await? {
+            return Ok(());
+        }
         for _ in 0..PLANS_MAX {
             let Some(fence) = self.office.fence() else { return Ok(()) };
             let rules = plan::Rules { controller_epoch: fence.epoch, delete_topics: self.config.delete_topics };
-            let mut actions = plan::plan(image, rules);
-            if image.preferred_election {
-                let named = controller::preferred_election_request(&session).await?;
-                actions.extend(plan::prefer(image, Some(&named), fence.epoch));
-                actions.push(plan::Action::ForgetPreferredElection);
-            }
-            if actions.is_empty() {
-                return Ok(());
-            }
-            let changes =
-                match controller::carry_out(&session, fence, image, actions, &*self.stored_id, self.random).await {
-                    Ok(changes) => changes,
-                    Err(error) => {
-                        if matches!(&error, ZkError::Multi { path, .. } if path == paths::CONTROLLER_EPOCH) {
-                            self.office.resign();
-                        }
-                        return Err(error);
-                    }
-                };
+            let changes = self.write(image, fence, plan::plan(image, rules)).await?;
             if changes.is_empty() {
                 return Ok(());
             }
@@ -274,25 +277,33 @@ impl Control {
         Ok(())
     }
 
+    async fn write(&self, image: &Image, fence: Fence, actions: Vec<Action>) -> Result<Vec<Change>, ZkError> {
+        let new_id =
+            |topic: &str| (self.stored_id)(topic).unwrap_or_else(|| Uuid::from_random_bytes(self.random.bytes()));
+        let written = controller::carry_out(&self.zookeeper.session(), Some(fence), image, actions, &new_id).await;
+        if matches!(&written, Err(ZkError::Multi { path, .. }) if path == paths::CONTROLLER_EPOCH) {
+            self.office.resign();
+        }
+        written
+    }
+
     fn take_in(&self, image: &mut Image, changes: Vec<Change>) {
         for change in changes {
             image.apply(change, &self.config.settings);
         }
     }
 
-    async fn balance(&self, image: &mut Image) {
-        let Some(fence) = self.office.fence().filter(|_| self.config.auto_leader_rebalance) else { return };
-        let actions = plan::prefer(image, None, fence.epoch);
-        if actions.is_empty() {
-            return;
+    /// Gives leadership back to preferred replicas, where it is too unbalanced.
+    async fn balance(&self, image: &mut Image) -> Result<(), ZkError> {
+        let Some(fence) = self.office.fence().filter(|_| self.config.auto_leader_rebalance) else { return Ok(()) };
+        let unbalanced = plan::imbalanced(image, self.config.leader_imbalance_percentage);
+        let actions = plan::prefer(image, &unbalanced, fence.epoch);
+        if !actions.is_empty() {
+            info!(partitions = actions.len(), "giving leadership back to preferred replicas");
+            let changes = self.write(image, fence, actions).await?;
+            self.take_in(image, changes);
         }
-        info!(partitions = actions.len(), "giving leadership back to preferred replicas");
-        match controller::carry_out(&self.zookeeper.session(), fence, image, actions, &*self.stored_id, self.random)
-            .await
-        {
-            Ok(changes) => self.take_in(image, changes),
-            Err(error) => warn!(%error, "cannot give leadership back to preferred replicas"),
-        }
+        Ok(())
     }
 
     /// A new session after an expiry: registered again, watched and read.
@@ -310,7 +321,7 @@ impl Control {
     }
 
     async fn try_renew(&self, expired: i64) -> Result<(Feed, Image), String> {
-        let session = begin_session(&self.config).map_err(|error| error.to_string())?;
+        let session = begin_session(&self.config, self.clock, self.random).map_err(|error| error.to_string())?;
         session.connected(self.config.zookeeper_session_timeout).await.map_err(|error| error.to_string())?;
         (self.note_session)(session.session_id());
         let registration = registration::describe(&self.config, &self.advertised, self.clock);
@@ -328,7 +339,8 @@ impl Control {
 ///
 /// # Errors
 /// A `zookeeper.connect` that cannot be read.
-pub fn begin_session(config: &BrokerConfig) -> Result<Session, ZkError> {
+pub fn begin_session(config: &BrokerConfig, clock: Clock, random: Random) -> Result<Session, ZkError> {
     let connect = ConnectString::parse(&config.zookeeper_connect)?;
-    Ok(Session::start(SessionConfig::new(connect, config.zookeeper_session_timeout)))
+    let session = SessionConfig::new(connect, config.zookeeper_session_timeout);
+    Ok(Session::start(SessionConfig { clock, random, ..session }))
 }

@@ -28,6 +28,12 @@ impl ControlThread {
         Ok(ControlThread { runtime: handle, stop: Some(stop), thread: Some(thread) })
     }
 
+    /// No thread: its tasks run on the current runtime. For simulators.
+    #[must_use]
+    pub fn none() -> ControlThread {
+        ControlThread { runtime: tokio::runtime::Handle::current(), stop: None, thread: None }
+    }
+
     /// Ends it and what runs on it.
     pub fn end(&mut self) {
         drop(self.stop.take());

@@ -4,36 +4,40 @@
 //! that lost the office without knowing it changes nothing.
 //!
 //! # Layout
-//! - [`plan`]: what to do, from an image alone
+//! - [`plan`]: what to do, from an image alone; [`reassignment`]: the part of it that moves replicas
 //! - [`assignment`]: which brokers get the replicas of a new topic
+//! - [`writes`]: the operations that carry a plan out
 //! - [`topics`]: the writes that create and grow topics, shared with the handlers
 //! - [`Office`]: holding `/controller`; [`carry_out`]: doing what was planned
 
 pub mod assignment;
 pub mod plan;
+pub mod reassignment;
 pub mod topics;
+pub mod writes;
 
 use std::sync::Arc;
 
 use client::zookeeper::session::op;
-use client::zookeeper::znodes::{Controller, PartitionElection, TopicAssignment, parse_number};
+use client::zookeeper::znodes::{Controller, parse_number};
 use client::zookeeper::{CreateMode, MultiOp, MultiResult, Session, ZkError, paths};
 use parking_lot::RwLock;
 use protocol::types::{BrokerId, Uuid};
-use runtime::{Clock, Random};
-use tracing::{info, warn};
+use runtime::Clock;
+use tracing::{debug, info};
 
-use crate::metadata::{Change, Image, PartitionState, TopicRead};
-use plan::Action;
+use crate::metadata::{Change, Image};
+use plan::{Action, SetState};
+use writes::Multi;
 
 /// Tells the id of a topic from its logs.
 pub type StoredId = dyn Fn(&str) -> Option<Uuid> + Send + Sync;
 
-/// Operations in one multi: some 200 bytes each, so far below ZooKeeper's 1 MiB.
-pub const MULTI_OPS_MAX: usize = 500;
+/// Gives an id to a topic that has none.
+pub type NewId<'a> = dyn Fn(&str) -> Uuid + Send + Sync + 'a;
 
-/// Times a multi is put together anew because some of its parents were there already.
-const PARENT_RETRIES_MAX: usize = 16;
+/// Actions of one multi that others may be quicker with, before the rest of it is left to the next image: that many show that this one is old.
+const LOST_RACES_MAX: usize = 32;
 
 /// The right to act as controller: what every write checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +69,34 @@ impl Office {
         *self.fence.read()
     }
 
+    /// Whether this broker is the controller.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.fence.read().is_some()
+    }
+
     /// Gives the office up, or notices that it is lost.
     pub fn resign(&self) {
         if self.fence.write().take().is_some() {
             info!("no longer the controller");
         }
+    }
+
+    /// Takes the office up again that this session holds already: it was elected, and the answer was lost. False if somebody else holds it, or an earlier session.
+    ///
+    /// # Errors
+    /// The session's.
+    pub async fn resume(&self, session: &Session) -> Result<bool, ZkError> {
+        // The epoch is read first. Both znodes were written by one transaction, so the epoch is that of this election, and not of a later one.
+        let Some((data, epoch_stat)) = session.try_get_data(paths::CONTROLLER_EPOCH).await? else { return Ok(false) };
+        let Some((_, stat)) = session.try_get_data(paths::CONTROLLER).await? else { return Ok(false) };
+        if stat.ephemeral_owner != session.session_id() || stat.czxid != epoch_stat.mzxid {
+            return Ok(false);
+        }
+        let epoch = parse_number::<i32>(paths::CONTROLLER_EPOCH, &data)?;
+        *self.fence.write() = Some(Fence { epoch, zk_version: epoch_stat.version });
+        info!(epoch, "elected as controller, as a second look shows");
+        Ok(true)
     }
 
     /// Runs for controller. True if this broker now is; false if another was quicker.
@@ -115,232 +142,94 @@ fn written_version(result: Option<&MultiResult>) -> Option<i32> {
     }
 }
 
-/// Carries a plan out, in multis, and gives what changed. `stored_id` knows the ids of topics from the logs. What could not be written because somebody else was quicker is left: the next image shows it.
+/// Carries actions out, and gives what changed. `new_id` gives ids to topics that have none. What could not be written because somebody else was quicker is left: the next
+/// image shows it. After any other error it is not known what was written: everything must be read again before the next write.
 ///
 /// # Errors
 /// The session's, and `BadVersion` of `/controller_epoch` when this broker is no longer the controller.
 pub async fn carry_out(
     session: &Session,
-    fence: Fence,
+    fence: Option<Fence>,
     image: &Image,
     actions: Vec<Action>,
-    stored_id: &StoredId,
-    random: Random,
+    new_id: &NewId<'_>,
 ) -> Result<Vec<Change>, ZkError> {
     let mut changes = Vec::new();
-    let mut states = Vec::new();
-    for action in actions {
-        match action {
-            Action::CreateState { .. } | Action::SetState { .. } => states.push(action),
-            Action::NameTopic { topic } => {
-                changes.extend(name_topic(session, fence, image, &topic, stored_id, random).await?)
-            }
-            Action::DeleteTopic { topic } => changes.extend(delete_topic(session, fence, image, &topic).await?),
-            Action::ForgetDeletion { topic } => {
-                session_delete(session, &paths::delete_topic(&topic)).await?;
-                changes.push(Change::Deletion(topic, false));
-            }
-            Action::ForgetPreferredElection => {
-                session_delete(session, paths::PREFERRED_REPLICA_ELECTION).await?;
-                changes.push(Change::PreferredElection(false));
-            }
-        }
+    for multi in writes::ops(fence, image, actions, new_id) {
+        changes.extend(apply(session, fence, multi).await?);
     }
-    changes.extend(write_elections(session, fence, &states).await?);
     Ok(changes)
 }
 
-/// Writes states of partitions that the controller decided on, and gives what changed.
+/// Writes states of partitions: the controller's with its fence, a leader's own without, for each is written on condition that nobody else wrote it meanwhile.
 ///
 /// # Errors
 /// As [`carry_out`].
-pub async fn write_elections(session: &Session, fence: Fence, states: &[Action]) -> Result<Vec<Change>, ZkError> {
-    let mut changes = Vec::new();
-    // Three operations at most for each state, and the check.
-    for chunk in states.chunks((MULTI_OPS_MAX - 1) / 3) {
-        changes.extend(write_states(session, Some(fence), chunk).await?);
-    }
-    Ok(changes)
+pub async fn write_states(
+    session: &Session,
+    fence: Option<Fence>,
+    states: Vec<SetState>,
+) -> Result<Vec<Change>, ZkError> {
+    let actions = states.into_iter().map(Action::SetState).collect();
+    carry_out(session, fence, &Image::default(), actions, &|_| Uuid::ZERO).await
 }
 
-/// The partitions that `/admin/preferred_replica_election` names.
-///
-/// # Errors
-/// The session's. A request that cannot be read names none.
-pub async fn preferred_election_request(session: &Session) -> Result<Vec<(String, i32)>, ZkError> {
-    let Some((data, _)) = session.try_get_data(paths::PREFERRED_REPLICA_ELECTION).await? else { return Ok(Vec::new()) };
-    match PartitionElection::parse(paths::PREFERRED_REPLICA_ELECTION, &data) {
-        Ok(election) => Ok(election.partitions),
-        Err(error) => {
-            warn!(%error, "cannot read the request for a preferred replica election");
-            Ok(Vec::new())
-        }
-    }
-}
-
-async fn session_delete(session: &Session, path: &str) -> Result<(), ZkError> {
-    match session.delete(path, -1).await {
-        Err(error) if !error.is_no_node() => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Writes states that a broker may write itself, as the leader of their partitions: each on condition that nobody else wrote it meanwhile.
-///
-/// # Errors
-/// The session's.
-pub async fn write_own_states(session: &Session, actions: &[Action]) -> Result<Vec<Change>, ZkError> {
-    let mut changes = Vec::new();
-    for chunk in actions.chunks(MULTI_OPS_MAX) {
-        changes.extend(write_states(session, None, chunk).await?);
-    }
-    Ok(changes)
-}
-
-async fn write_states(session: &Session, fence: Option<Fence>, actions: &[Action]) -> Result<Vec<Change>, ZkError> {
-    let mut ops: Vec<MultiOp> = fence.iter().map(Fence::check).collect();
-    let mut written = Vec::new();
-    let mut parents_made = std::collections::BTreeSet::new();
-    for action in actions {
-        match action {
-            Action::CreateState { topic, partition, state, first_of_topic } => {
-                if *first_of_topic && parents_made.insert(topic.clone()) {
-                    ops.push(op::create(&paths::topic_partitions(topic), "", CreateMode::Persistent));
-                }
-                ops.push(op::create(&paths::topic_partition(topic, *partition), "", CreateMode::Persistent));
-                ops.push(op::create(
-                    &paths::partition_state(topic, *partition),
-                    state.to_json(),
-                    CreateMode::Persistent,
-                ));
-                written.push((topic.clone(), *partition, PartitionState { znode: state.clone(), zk_version: 0 }));
+/// Applies a multi. What need not be done any more is left out, and so is an action whose znodes somebody else has written: the others must not wait for it.
+async fn apply(session: &Session, fence: Option<Fence>, multi: Multi) -> Result<Vec<Change>, ZkError> {
+    let Multi { mut ops, actions, mut changes } = multi;
+    let mut lost = 0;
+    while ops.iter().any(|(_, owner)| owner.is_some()) {
+        let (index, code, error) = match session.multi(ops.iter().map(|(op, _)| op.clone()).collect()).await {
+            Ok(_) => return Ok(changes.into_iter().map(|(_, change)| change).collect()),
+            Err(ZkError::Multi { index, code, path, codes }) => {
+                (index, code, ZkError::Multi { index, code, path, codes })
             }
-            Action::SetState { topic, partition, state, expected } => {
-                ops.push(op::set_data(&paths::partition_state(topic, *partition), state.to_json(), *expected));
-                written.push((
-                    topic.clone(),
-                    *partition,
-                    PartitionState { znode: state.clone(), zk_version: expected + 1 },
-                ));
-            }
-            _ => {}
+            Err(error) => return Err(error),
+        };
+        let Some((op, Some(owner))) = ops.get(index) else { return Err(error) };
+        if writes::is_settled(op, code) {
+            ops.remove(index);
+            continue;
         }
-    }
-    match commit(session, ops).await {
-        Ok(()) => Ok(written
-            .into_iter()
-            .map(|(topic, partition, state)| Change::State(topic, partition, Some(state)))
-            .collect()),
-        Err(error) if actions.len() > 1 && lost_race(&error) => {
-            // Somebody wrote one of them meanwhile: the rest must not wait for it.
-            let mut changes = Vec::new();
-            for action in actions {
-                match Box::pin(write_states(session, fence, std::slice::from_ref(action))).await {
-                    Ok(change) => changes.extend(change),
-                    Err(error) if lost_race(&error) => {}
-                    Err(error) => return Err(error),
+        let owner = *owner;
+        match &actions[owner] {
+            Action::DeleteTopic { topic } if lost_race(&error) => delete_by_reading(session, fence, topic).await?,
+            _ if lost_race(&error) => {
+                debug!(%error, "somebody else was quicker");
+                lost += 1;
+                changes.retain(|(action, _)| *action != owner);
+                if lost >= LOST_RACES_MAX {
+                    return Ok(Vec::new());
                 }
             }
-            Ok(changes)
+            _ => return Err(error),
         }
-        Err(error) => Err(error),
+        ops.retain(|(_, action)| *action != Some(owner));
     }
+    Ok(changes.into_iter().map(|(_, change)| change).collect())
 }
 
 /// Whether a multi failed over one of its znodes, and not over the office.
-pub fn lost_race(error: &ZkError) -> bool {
+fn lost_race(error: &ZkError) -> bool {
+    use client::zookeeper::ErrorCode::{BadVersion, NoNode, NodeExists, NotEmpty};
     match error {
-        ZkError::Multi { path, .. } => {
-            path != paths::CONTROLLER_EPOCH && (error.is_bad_version() || error.is_node_exists() || error.is_no_node())
+        ZkError::Multi { path, code, .. } => {
+            path != paths::CONTROLLER_EPOCH && matches!(code, BadVersion | NodeExists | NoNode | NotEmpty)
         }
         _ => false,
     }
 }
 
-/// Applies a multi. Parents it would create that are there already are left out.
-///
-/// # Errors
-/// As [`Session::multi`].
-pub async fn commit(session: &Session, mut ops: Vec<MultiOp>) -> Result<(), ZkError> {
-    let mut retries = 0;
-    loop {
-        match session.multi(ops.clone()).await {
-            Ok(_) => return Ok(()),
-            Err(ZkError::Multi { index, code, path, codes }) => {
-                let error = ZkError::Multi { index, code, path: path.clone(), codes };
-                retries += 1;
-                let is_parent = error.is_node_exists() && is_state_parent(&path);
-                if !is_parent || retries > PARENT_RETRIES_MAX.max(ops.len()) || index >= ops.len() {
-                    return Err(error);
-                }
-                ops.remove(index);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn is_state_parent(path: &str) -> bool {
-    path.starts_with(paths::BROKER_TOPICS) && path.contains("/partitions") && !path.ends_with("/state")
-}
-
-/// Gives a topic whose znode an old tool wrote its id: the one it had, if any is known.
-async fn name_topic(
-    session: &Session,
-    fence: Fence,
-    image: &Image,
-    topic: &str,
-    stored_id: &StoredId,
-    random: Random,
-) -> Result<Option<Change>, ZkError> {
-    let Some(known) = image.topic(topic) else { return Ok(None) };
-    let id = Some(known.id).filter(|id| *id != Uuid::ZERO).or_else(|| stored_id(topic));
-    let id = id.unwrap_or_else(|| Uuid::from_random_bytes(random.bytes()));
-    let assignment = TopicAssignment { topic_id: Some(id), ..known.assignment.clone() };
-    let ops = vec![fence.check(), op::set_data(&paths::topic(topic), assignment.to_json(), known.zk_version)];
-    match session.multi(ops).await {
-        Ok(_) => {
-            let read = TopicRead { assignment, zk_version: known.zk_version + 1, czxid: known.czxid };
-            Ok(Some(Change::Topic(known.name.clone(), Some(read))))
-        }
-        Err(error) if lost_race(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes a topic out of the tree: states first, its own znode and the request last, so that a deletion cut short is taken up again.
-async fn delete_topic(
-    session: &Session,
-    fence: Fence,
-    image: &Image,
-    topic: &Arc<str>,
-) -> Result<Vec<Change>, ZkError> {
-    info!(%topic, "deleting topic");
-    let mut paths_below = Vec::new();
-    if let Some(known) = image.topic(topic) {
-        for partition in &known.partitions {
-            if partition.state.is_some() {
-                paths_below.push(paths::partition_state(topic, partition.partition));
-                paths_below.push(paths::topic_partition(topic, partition.partition));
-            }
-        }
-    }
-    for chunk in paths_below.chunks(MULTI_OPS_MAX - 1) {
-        let ops = std::iter::once(fence.check()).chain(chunk.iter().map(|path| op::delete(path, -1))).collect();
-        match session.multi(ops).await {
-            Err(error) if !lost_race(&error) => return Err(error),
+/// Deletes a topic of which the tree holds more, or less, than the image knew.
+async fn delete_by_reading(session: &Session, fence: Option<Fence>, topic: &str) -> Result<(), ZkError> {
+    session.multi(fence.iter().map(Fence::check).collect()).await?;
+    session.delete_recursive(&paths::topic_partitions(topic)).await?;
+    session.delete_recursive(&paths::topic(topic)).await?;
+    for path in [paths::topic_config(topic), paths::delete_topic(topic)] {
+        match session.delete(&path, -1).await {
+            Err(error) if !error.is_no_node() => return Err(error),
             _ => {}
         }
     }
-    // What is left after a lost race, and what no image knew.
-    session.multi(vec![fence.check()]).await?;
-    session.delete_recursive(&paths::topic_partitions(topic)).await?;
-    session.delete_recursive(&paths::topic(topic)).await?;
-    session_delete(session, &paths::topic_config(topic)).await?;
-    session_delete(session, &paths::delete_topic(topic)).await?;
-    Ok(vec![
-        Change::Topic(topic.clone(), None),
-        Change::TopicOverrides(topic.clone(), None),
-        Change::Deletion(topic.clone(), false),
-    ])
+    Ok(())
 }

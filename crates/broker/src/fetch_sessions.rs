@@ -1,19 +1,24 @@
-//! Fetch sessions (KIP-227): what a consumer fetches is remembered, so that it need name only what changed, and is told only what is new.
+//! Fetch sessions (KIP-227): what a client fetches is remembered, so that it need name only what changed, and is told only what is new.
 //!
 //! Always true: a response of a session, laid over those before it, says what a full fetch would have said. Sessions are bounded by
 //! `max.incremental.fetch.session.cache.slots`; without a free one a fetch is simply full.
+//!
+//! Partitions take turns: one whose records were sent goes to the end of the line, so that a response's limit starves nobody. A follower's session goes further, for it may
+//! hold a thousand partitions of which ten are written: a partition that has nothing for the follower leaves the line, and calls ([`News`]) when it has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::error::ErrorCode;
 use protocol::messages::fetch::{FetchRequest, PartitionData};
 use protocol::types::Uuid;
 use protocol::wire::Str;
 use runtime::clock::Instant;
 use runtime::{Clock, Random};
+
+use crate::replica_manager::purgatory::News;
 
 /// A session unused for this long gives way to a new one (Kafka's `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
 const EVICTION_AGE: Duration = Duration::from_secs(120);
@@ -52,6 +57,8 @@ pub struct Wanted {
     pub last_fetched_epoch: i32,
     /// A follower's own log start; -1 from a consumer.
     pub log_start_offset: i64,
+    /// Its number in the session.
+    pub number: usize,
 }
 
 /// What a client was told last of a partition.
@@ -66,6 +73,8 @@ struct Told {
 struct Entry {
     wanted: Wanted,
     told: Option<Told>,
+    /// Whether it stands in line.
+    in_line: bool,
 }
 
 /// One session.
@@ -73,8 +82,14 @@ struct Entry {
 struct Session {
     epoch: i32,
     last_used: Instant,
-    entries: Vec<Entry>,
+    /// By their numbers; a number that is free is given again.
+    entries: Vec<Option<Entry>>,
+    free: Vec<usize>,
     index: HashMap<(TopicKey, i32), usize>,
+    /// Numbers of the partitions to look at, in the order of their turns: of a consumer all, of a follower those that may have something for it.
+    line: VecDeque<usize>,
+    /// Where partitions call, in a follower's session.
+    news: Option<Arc<News>>,
 }
 
 /// All sessions of a broker.
@@ -89,13 +104,24 @@ pub struct FetchSessions {
 /// How one fetch is to be served.
 #[derive(Debug)]
 pub struct FetchPlan {
-    /// What to read.
+    /// What to look at.
     pub wanted: Vec<Wanted>,
     /// Id to answer with; 0 for no session.
     pub session_id: i32,
+    /// Where the partitions of a follower's session call; a look must leave this address with each before it reads.
+    pub news: Option<Arc<News>>,
     session: Option<Arc<Mutex<Session>>>,
     /// Whether only news is told.
     incremental: bool,
+}
+
+/// A response in the making: what of it the client needs to be told.
+#[derive(Debug)]
+pub struct Telling<'a> {
+    session: Option<MutexGuard<'a, Session>>,
+    incremental: bool,
+    /// Had their turn.
+    served: HashSet<usize>,
 }
 
 impl FetchSessions {
@@ -116,18 +142,19 @@ impl FetchSessions {
     ///
     /// # Errors
     /// FETCH_SESSION_ID_NOT_FOUND or INVALID_FETCH_SESSION_EPOCH: the client begins anew.
-    pub fn plan(&self, request: &FetchRequest) -> Result<FetchPlan, ErrorCode> {
+    pub fn plan(&self, request: &FetchRequest, is_follower: bool) -> Result<FetchPlan, ErrorCode> {
         let named = wanted(request);
+        let without = |wanted| FetchPlan { wanted, session_id: 0, news: None, session: None, incremental: false };
         match request.session_epoch {
             FINAL_EPOCH => {
                 self.end(request.session_id);
-                Ok(FetchPlan { wanted: named, session_id: 0, session: None, incremental: false })
+                Ok(without(named))
             }
             INITIAL_EPOCH => {
                 self.end(request.session_id);
-                let begun = self.begin(&named);
-                let (session_id, session) = begun.map_or((0, None), |(id, session)| (id, Some(session)));
-                Ok(FetchPlan { wanted: named, session_id, session, incremental: false })
+                let Some((session_id, session)) = self.begin(&named, is_follower) else { return Ok(without(named)) };
+                let (wanted, news) = session.lock().plan();
+                Ok(FetchPlan { wanted, session_id, news, session: Some(session), incremental: false })
             }
             epoch => self.go_on(request, epoch, named),
         }
@@ -151,12 +178,12 @@ impl FetchSessions {
         for wanted in named {
             held.want(wanted)?;
         }
-        let wanted = held.entries.iter().map(|entry| entry.wanted.clone()).collect();
+        let (wanted, news) = held.plan();
         drop(held);
-        Ok(FetchPlan { wanted, session_id: request.session_id, session: Some(session), incremental: true })
+        Ok(FetchPlan { wanted, session_id: request.session_id, news, session: Some(session), incremental: true })
     }
 
-    fn begin(&self, named: &[Wanted]) -> Option<(i32, Arc<Mutex<Session>>)> {
+    fn begin(&self, named: &[Wanted], is_follower: bool) -> Option<(i32, Arc<Mutex<Session>>)> {
         if named.is_empty() || named.len() > PARTITIONS_MAX || self.slots == 0 {
             return None;
         }
@@ -173,7 +200,15 @@ impl FetchSessions {
                 break id;
             }
         };
-        let mut session = Session { epoch: 1, last_used: now, entries: Vec::new(), index: HashMap::new() };
+        let mut session = Session {
+            epoch: 1,
+            last_used: now,
+            entries: Vec::new(),
+            free: Vec::new(),
+            index: HashMap::new(),
+            line: VecDeque::new(),
+            news: is_follower.then(Arc::default),
+        };
         for wanted in named {
             session.want(wanted.clone()).ok()?;
         }
@@ -190,53 +225,129 @@ impl FetchSessions {
 }
 
 impl FetchPlan {
-    /// Whether a partition belongs into the response, and remembers what is told of it.
-    pub fn tell(&self, wanted: &Wanted, data: &PartitionData) -> bool {
-        let Some(session) = &self.session else { return true };
-        let mut session = session.lock();
-        let Some(entry) = session.entry(&(wanted.topic.clone(), wanted.partition)) else { return true };
+    /// Whether there is nothing to look at, nor will be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.wanted.is_empty() && self.news.is_none()
+    }
+
+    /// Takes in who called since.
+    pub fn refresh(&mut self) {
+        if let Some(session) = &self.session {
+            (self.wanted, _) = session.lock().plan();
+        }
+    }
+
+    /// Begins a response.
+    #[must_use]
+    pub fn telling(&self) -> Telling<'_> {
+        Telling {
+            session: self.session.as_ref().map(|session| session.lock()),
+            incremental: self.incremental,
+            served: HashSet::new(),
+        }
+    }
+}
+
+impl Telling<'_> {
+    /// Whether a partition belongs into the response, and remembers what is told of it. A follower that was `settled` before the log was read will be called when there is
+    /// more.
+    pub fn tell(&mut self, wanted: &Wanted, data: &PartitionData, settled: bool) -> bool {
+        let Some(session) = &mut self.session else { return true };
+        let watches = session.news.is_some();
+        let entry = session.entries.get_mut(wanted.number).and_then(Option::as_mut);
+        let Some(entry) = entry.filter(|entry| entry.is_of(wanted)) else { return true };
         let now = Told {
             high_watermark: data.high_watermark,
             last_stable_offset: data.last_stable_offset,
             log_start_offset: data.log_start_offset,
         };
-        let news = !data.records.is_empty()
-            || data.error_code != 0
-            || data.diverging_epoch.epoch >= 0
-            || data.preferred_read_replica >= 0
-            || entry.told != Some(now);
-        // An error is told again and again, until it is gone.
-        entry.told = Some(now).filter(|_| data.error_code == 0);
+        let is_plain = data.error_code == 0 && data.diverging_epoch.epoch < 0 && data.preferred_read_replica < 0;
+        let news = !data.records.is_empty() || !is_plain || entry.told != Some(now);
+        // An error is told again and again, until it is gone; and whoever is told that its log parts from ours takes nothing else from that answer.
+        let takes_all = data.error_code == 0 && data.diverging_epoch.epoch < 0;
+        entry.told = Some(now).filter(|_| takes_all);
+        if !data.records.is_empty() {
+            self.served.insert(wanted.number);
+        } else if watches && is_plain && settled {
+            entry.in_line = false;
+        }
         news || !self.incremental
     }
 }
 
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let Session { line, entries, .. } = &mut **session;
+        let stands = |number: &usize| entries[*number].as_ref().is_some_and(|entry| entry.in_line);
+        if self.served.is_empty() {
+            line.retain(stands);
+            return;
+        }
+        let (served, mut waiting): (VecDeque<usize>, VecDeque<usize>) =
+            line.drain(..).filter(stands).partition(|number| self.served.contains(number));
+        waiting.extend(served);
+        *line = waiting;
+    }
+}
+
+impl Entry {
+    fn is_of(&self, wanted: &Wanted) -> bool {
+        self.wanted.partition == wanted.partition && self.wanted.topic == wanted.topic
+    }
+}
+
 impl Session {
-    fn entry(&mut self, key: &(TopicKey, i32)) -> Option<&mut Entry> {
-        let at = *self.index.get(key)?;
-        self.entries.get_mut(at)
+    /// What to look at now, in the order of turns.
+    fn plan(&mut self) -> (Vec<Wanted>, Option<Arc<News>>) {
+        if let Some(news) = self.news.clone() {
+            for number in news.take() {
+                self.stand_in_line(number);
+            }
+        }
+        let wanted = self.line.iter().filter_map(|number| Some(self.entries[*number].as_ref()?.wanted.clone()));
+        (wanted.collect(), self.news.clone())
+    }
+
+    fn stand_in_line(&mut self, number: usize) {
+        // Who called may have been forgotten since.
+        if let Some(entry) = self.entries.get_mut(number).and_then(Option::as_mut)
+            && !entry.in_line
+        {
+            entry.in_line = true;
+            self.line.push_back(number);
+        }
     }
 
     fn want(&mut self, wanted: Wanted) -> Result<(), ErrorCode> {
         let key = (wanted.topic.clone(), wanted.partition);
-        if let Some(entry) = self.entry(&key) {
-            entry.wanted = wanted;
+        if let Some(number) = self.index.get(&key).copied() {
+            if let Some(entry) = self.entries[number].as_mut() {
+                entry.wanted = Wanted { number, ..wanted };
+            }
+            self.stand_in_line(number);
             return Ok(());
         }
-        if self.entries.len() >= PARTITIONS_MAX {
+        if self.index.len() >= PARTITIONS_MAX {
             return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
         }
-        self.index.insert(key, self.entries.len());
-        self.entries.push(Entry { wanted, told: None });
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
+        self.entries[number] = Some(Entry { wanted: Wanted { number, ..wanted }, told: None, in_line: false });
+        self.index.insert(key, number);
+        self.stand_in_line(number);
         Ok(())
     }
 
     fn forget(&mut self, key: &(TopicKey, i32)) {
-        let Some(at) = self.index.remove(key) else { return };
-        self.entries.remove(at);
-        for place in self.index.values_mut().filter(|place| **place > at) {
-            *place -= 1;
+        let Some(number) = self.index.remove(key) else { return };
+        if self.entries[number].take().is_some_and(|entry| entry.in_line) {
+            self.line.retain(|standing| *standing != number);
         }
+        self.free.push(number);
     }
 }
 
@@ -257,6 +368,7 @@ fn wanted(request: &FetchRequest) -> Vec<Wanted> {
             current_leader_epoch: partition.current_leader_epoch,
             last_fetched_epoch: partition.last_fetched_epoch,
             log_start_offset: partition.log_start_offset,
+            number: 0,
         }));
     }
     wanted
@@ -264,7 +376,9 @@ fn wanted(request: &FetchRequest) -> Vec<Wanted> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::messages::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
+    use bytes::Bytes;
+    use protocol::messages::fetch::{EpochEndOffset, FetchPartition, FetchTopic, ForgottenTopic};
+    use protocol::wire::Records;
 
     use super::*;
 
@@ -289,42 +403,94 @@ mod tests {
         PartitionData { high_watermark, ..Default::default() }
     }
 
+    fn tell(plan: &FetchPlan, at: usize, data: &PartitionData) -> bool {
+        plan.telling().tell(&plan.wanted[at], data, true)
+    }
+
+    fn partitions(plan: &FetchPlan) -> Vec<i32> {
+        plan.wanted.iter().map(|wanted| wanted.partition).collect()
+    }
+
+    #[test]
+    fn who_was_served_goes_to_the_end_of_the_line() {
+        let sessions = sessions(10);
+        let full = sessions.plan(&request(0, 0, &[(0, 0), (1, 0), (2, 0)]), false).unwrap();
+        let records = PartitionData { records: Records::Bytes(Bytes::from_static(b"batch")), ..data(9) };
+        assert!(tell(&full, 0, &records));
+        let next = sessions.plan(&request(full.session_id, 1, &[(0, 5)]), false).unwrap();
+        assert_eq!(partitions(&next), [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_follower_is_not_shown_what_has_nothing_for_it_until_it_calls() {
+        let sessions = sessions(10);
+        let full = sessions.plan(&request(0, 0, &[(0, 5), (1, 6), (2, 7)]), true).unwrap();
+        let news = full.news.clone().unwrap();
+        {
+            let mut telling = full.telling();
+            assert!(telling.tell(&full.wanted[0], &data(5), true));
+            assert!(telling.tell(&full.wanted[1], &data(6), true));
+            assert!(telling.tell(&full.wanted[2], &data(7), false), "there was no room for its records");
+        }
+        let mut next = sessions.plan(&request(full.session_id, 1, &[]), true).unwrap();
+        assert_eq!(partitions(&next), [2]);
+        news.call(full.wanted[0].number, true);
+        news.call(full.wanted[0].number, true);
+        next.refresh();
+        assert_eq!(partitions(&next), [2, 0]);
+        assert!(!next.is_empty());
+        let named = sessions.plan(&request(full.session_id, 2, &[(1, 8)]), true).unwrap();
+        assert_eq!(partitions(&named), [2, 0, 1]);
+    }
+
     #[test]
     fn a_session_tells_news_only() {
         let sessions = sessions(10);
-        let full = sessions.plan(&request(0, 0, &[(0, 5), (1, 6)])).unwrap();
+        let full = sessions.plan(&request(0, 0, &[(0, 5), (1, 6)]), false).unwrap();
         assert!(full.session_id > 0);
-        assert!(full.tell(&full.wanted[0], &data(10)) && full.tell(&full.wanted[1], &data(10)));
-        let next = sessions.plan(&request(full.session_id, 1, &[(1, 9)])).unwrap();
+        assert!(tell(&full, 0, &data(10)) && tell(&full, 1, &data(10)));
+        let next = sessions.plan(&request(full.session_id, 1, &[(1, 9)]), false).unwrap();
         let offsets: Vec<i64> = next.wanted.iter().map(|wanted| wanted.fetch_offset).collect();
         assert_eq!(offsets, [5, 9]);
-        assert!(!next.tell(&next.wanted[0], &data(10)), "nothing new");
-        assert!(next.tell(&next.wanted[1], &data(11)), "the high watermark rose");
+        assert!(!tell(&next, 0, &data(10)), "nothing new");
+        assert!(tell(&next, 1, &data(11)), "the high watermark rose");
         let broken = PartitionData { error_code: 6, ..data(11) };
-        assert!(next.tell(&next.wanted[1], &broken) && next.tell(&next.wanted[1], &broken));
-        assert!(next.tell(&next.wanted[1], &data(11)), "the error is gone");
+        assert!(tell(&next, 1, &broken) && tell(&next, 1, &broken));
+        assert!(tell(&next, 1, &data(11)), "the error is gone");
+    }
+
+    /// Found by the simulator (seed 427): the follower cut its log, and never learned the high watermark that came with the word to cut it.
+    #[test]
+    fn a_high_watermark_that_came_with_a_divergence_is_told_again() {
+        let sessions = sessions(10);
+        let full = sessions.plan(&request(0, 0, &[(0, 5)]), true).unwrap();
+        let diverging_epoch = EpochEndOffset { epoch: 1, end_offset: 4 };
+        assert!(tell(&full, 0, &PartitionData { diverging_epoch, ..data(10) }));
+        let next = sessions.plan(&request(full.session_id, 1, &[(0, 4)]), true).unwrap();
+        assert!(tell(&next, 0, &data(10)));
     }
 
     #[test]
     fn forgotten_partitions_leave_and_wrong_epochs_are_refused() {
         let sessions = sessions(10);
-        let id = sessions.plan(&request(0, 0, &[(0, 0), (1, 0), (2, 0)])).unwrap().session_id;
+        let id = sessions.plan(&request(0, 0, &[(0, 0), (1, 0), (2, 0)]), false).unwrap().session_id;
         let mut forgetting = request(id, 1, &[]);
         forgetting.forgotten_topics_data =
             vec![ForgottenTopic { topic: "t".into(), partitions: vec![0], ..Default::default() }];
-        let left: Vec<i32> = sessions.plan(&forgetting).unwrap().wanted.iter().map(|wanted| wanted.partition).collect();
+        let left: Vec<i32> =
+            sessions.plan(&forgetting, false).unwrap().wanted.iter().map(|wanted| wanted.partition).collect();
         assert_eq!(left, [1, 2]);
-        assert_eq!(sessions.plan(&request(id, 1, &[])).unwrap_err(), ErrorCode::INVALID_FETCH_SESSION_EPOCH);
-        assert_eq!(sessions.plan(&request(id, 2, &[(2, 8)])).unwrap().wanted[1].fetch_offset, 8);
-        assert_eq!(sessions.plan(&request(id, -1, &[(0, 0)])).unwrap().session_id, 0);
-        assert_eq!(sessions.plan(&request(id, 3, &[])).unwrap_err(), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        assert_eq!(sessions.plan(&request(id, 1, &[]), false).unwrap_err(), ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        assert_eq!(sessions.plan(&request(id, 2, &[(2, 8)]), false).unwrap().wanted[1].fetch_offset, 8);
+        assert_eq!(sessions.plan(&request(id, -1, &[(0, 0)]), false).unwrap().session_id, 0);
+        assert_eq!(sessions.plan(&request(id, 3, &[]), false).unwrap_err(), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
     }
 
     #[test]
     fn without_a_slot_a_fetch_is_full() {
         let sessions = sessions(1);
-        assert!(sessions.plan(&request(0, 0, &[(0, 0)])).unwrap().session_id > 0);
-        let second = sessions.plan(&request(0, 0, &[(0, 0)])).unwrap();
+        assert!(sessions.plan(&request(0, 0, &[(0, 0)]), false).unwrap().session_id > 0);
+        let second = sessions.plan(&request(0, 0, &[(0, 0)]), false).unwrap();
         assert_eq!((second.session_id, second.wanted.len()), (0, 1));
     }
 }

@@ -9,6 +9,7 @@
 //! - one module per API
 
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
 pub mod authorized_operations;
 pub mod broker_loggers;
@@ -35,6 +36,7 @@ pub mod join_group;
 pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -153,6 +155,7 @@ impl RequestContext {
 pub fn served(api: ApiKey) -> Option<RangeInclusive<i16>> {
     match api {
         ApiKey::AlterConfigs
+        | ApiKey::AlterPartitionReassignments
         | ApiKey::ApiVersions
         | ApiKey::ControlledShutdown
         | ApiKey::CreateAcls
@@ -178,6 +181,7 @@ pub fn served(api: ApiKey) -> Option<RangeInclusive<i16>> {
         | ApiKey::LeaveGroup
         | ApiKey::ListGroups
         | ApiKey::ListOffsets
+        | ApiKey::ListPartitionReassignments
         | ApiKey::Metadata
         | ApiKey::OffsetCommit
         | ApiKey::OffsetDelete
@@ -257,6 +261,8 @@ fn dispatch(
         ApiKey::CreatePartitions => later(broker, context, reader, create_partitions::handle),
         ApiKey::ElectLeaders => later(broker, context, reader, elect_leaders::handle),
         ApiKey::IncrementalAlterConfigs => later(broker, context, reader, alter_configs::handle_incremental),
+        ApiKey::AlterPartitionReassignments => later(broker, context, reader, alter_partition_reassignments::handle),
+        ApiKey::ListPartitionReassignments => now(broker, &context, reader, list_partition_reassignments::handle),
         ApiKey::DescribeCluster => now(broker, &context, reader, describe_cluster::handle),
         ApiKey::DescribeProducers => now(broker, &context, reader, describe_producers::handle),
         ApiKey::FindCoordinator => later(broker, context, reader, find_coordinator::handle),

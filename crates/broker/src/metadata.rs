@@ -19,7 +19,7 @@ use runtime::clock::Instant;
 use tokio::sync::watch;
 
 pub use change::{Change, TopicRead};
-pub use image::{Endpoint, Image, LiveBroker, Partition, PartitionState, Topic};
+pub use image::{Endpoint, Image, LiveBroker, Partition, PartitionState, ReassignmentRequest, Topic};
 
 /// The newest image, for all who read it. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use client::zookeeper::session::op;
-use client::zookeeper::znodes::{BrokerRegistration, ClusterId, Endpoint};
+use client::zookeeper::znodes::{BrokerRegistration, ClusterId, Endpoint, parse_number};
 use client::zookeeper::{CreateMode, Session, ZkError, paths};
 use protocol::types::{BrokerId, Uuid};
 use runtime::{Clock, Random};
@@ -176,11 +176,49 @@ pub async fn register(
     }
 }
 
+/// Removes what earlier sessions of this broker left, its registration among it: whoever leads its partitions meanwhile need not wait for their expiry.
+///
+/// # Errors
+/// The session's.
+pub async fn drop_previous(session: &Session, id: i32, previous: &[i64]) -> Result<(), BrokerError> {
+    drop_old_controller(session, previous).await?;
+    let (path, action) = (paths::broker_id(BrokerId(id)), "look for a registration of an earlier session");
+    let Some((_, stat)) = session.try_get_data(&path).await.map_err(failed(action))? else { return Ok(()) };
+    if previous.contains(&stat.ephemeral_owner) {
+        delete_left_over(session, &path, stat.version).await.map_err(failed(action))?;
+    }
+    Ok(())
+}
+
+/// The epoch a broker registered with last, if it ever noted one.
+///
+/// # Errors
+/// The session's.
+pub async fn last_epoch(session: &Session, id: i32) -> Result<Option<i64>, BrokerError> {
+    let path = paths::broker_epoch(BrokerId(id));
+    let noted = session.try_get_data(&path).await.map_err(failed("read the last epoch of this broker"))?;
+    Ok(noted.and_then(|(data, _)| parse_number(&path, &data).ok()))
+}
+
+/// Notes the epoch this broker is registered with, for its next start.
+///
+/// # Errors
+/// The session's.
+pub async fn note_epoch(session: &Session, id: i32, epoch: i64) -> Result<(), ZkError> {
+    let path = paths::broker_epoch(BrokerId(id));
+    match session.set_data(&path, epoch.to_string(), -1).await {
+        Err(error) if error.is_no_node() => {
+            session.create_recursive(&path, epoch.to_string(), CreateMode::Persistent).await.map(|_| ())
+        }
+        other => other.map(|_| ()),
+    }
+}
+
 /// Gives up `/controller` if an earlier session of this broker still holds it.
 ///
 /// # Errors
 /// The session's.
-pub async fn drop_old_controller(session: &Session, previous: &[i64]) -> Result<(), BrokerError> {
+async fn drop_old_controller(session: &Session, previous: &[i64]) -> Result<(), BrokerError> {
     let action = "look for a controller of an earlier session";
     let Some((_, stat)) = session.try_get_data(paths::CONTROLLER).await.map_err(failed(action))? else { return Ok(()) };
     if previous.contains(&stat.ephemeral_owner) {

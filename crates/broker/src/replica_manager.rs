@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::error::ErrorCode;
-use protocol::types::{BrokerId, TopicPartition, Uuid};
-use replication::{BrokerEpoch, LiveBrokers};
+use protocol::types::{TopicPartition, Uuid};
+use replication::LiveBrokers;
 use runtime::Clock;
 use storage::{LogConfig, LogManager, StorageError, TimestampType};
 use tracing::{error, info, warn};
@@ -32,6 +32,7 @@ use tracing::{error, info, warn};
 use crate::config::{BrokerConfig, FlushBeforeAck, TopicConfig};
 use crate::metadata::{Image, Topic};
 use crate::metrics::TopicMetrics;
+use crate::replica_fetcher::Fetchers;
 
 pub use partition::HostedPartition;
 pub use partition::Outside;
@@ -125,6 +126,12 @@ impl ReplicaManager {
         }
     }
 
+    /// What copies from the leaders of the partitions that are followed here.
+    #[must_use]
+    pub fn fetchers(&self) -> &Arc<Fetchers> {
+        &self.outside.fetchers
+    }
+
     /// This broker.
     #[must_use]
     pub fn id(&self) -> i32 {
@@ -205,11 +212,9 @@ impl ReplicaManager {
         if !image.complete {
             return;
         }
-        let live: LiveBrokers =
-            image.brokers.values().map(|broker| (BrokerId(broker.id), BrokerEpoch(broker.epoch))).collect();
-        let lives_changed = **self.live.read() != live;
+        let lives_changed = !Arc::ptr_eq(&*self.live.read(), &image.live);
         if lives_changed {
-            *self.live.write() = Arc::new(live);
+            *self.live.write() = image.live.clone();
         }
         let throttles = image.throttles(self.id);
         self.leader_throttle.set_rate(throttles.leader_rate);

@@ -11,7 +11,7 @@
 //! - `tree`: the znodes; `session`: who is there; `watch`: who wants to know
 //! - `txn`: what a write did; `wal`: the log; `snapshot`: the whole; `recovery`: from disk to state
 //! - `four_letter`, `stats`, `status`: how it is doing
-//! - `error`: [`KeeperError`]
+//! - `error`: [`KeeperError`]; `simulated`: the owner without a machine around it
 //!
 //! # Invariants
 //! - Nobody hears of a write, by reply, event or read, before it is on disk.
@@ -31,6 +31,7 @@
 pub mod config;
 pub mod error;
 pub mod server;
+pub mod simulated;
 pub mod status;
 
 mod acl;

@@ -283,7 +283,7 @@ impl Processor {
     }
 
     /// Ends a session: its ephemeral nodes go, its watchers are told, its connection is closed.
-    fn end_session(&mut self, session: i64) {
+    pub(crate) fn end_session(&mut self, session: i64) {
         let ephemerals: Vec<String> = self.tree.ephemerals_of(session).map(|path| path.to_string()).collect();
         self.commit(session, vec![TxnOp::CloseSession { session, ephemerals }]);
         if let Some(Some(connection)) = self.sessions.remove(session).map(|session| session.connection) {
@@ -484,7 +484,7 @@ impl Processor {
     }
 
     /// Applies changes that were prepared against this very tree, logs them and tells the watchers. Gives the changes back.
-    fn commit(&mut self, session: i64, ops: Vec<TxnOp>) -> Vec<TxnOp> {
+    pub(crate) fn commit(&mut self, session: i64, ops: Vec<TxnOp>) -> Vec<TxnOp> {
         let txn = Txn { zxid: self.zxid + 1, time_ms: self.clock.now_ms(), session, ops };
         self.log(&txn);
         for op in &txn.ops {

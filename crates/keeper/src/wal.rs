@@ -84,6 +84,11 @@ impl LogBuffer {
         self.records.len()
     }
 
+    /// Lets its transactions go unwritten, where nothing is ever written.
+    pub(crate) fn forget(&mut self) {
+        self.clear();
+    }
+
     fn clear(&mut self) {
         self.records.clear();
         self.starts.clear();

@@ -167,6 +167,16 @@ impl Leadership {
         self.isr.len() + self.in_flight.as_ref().map_or(0, joining)
     }
 
+    /// Notes an append at `log_end`: who had everything until now was caught up until now. A follower's session does not fetch again what has no news, so its fetches
+    /// alone would not tell.
+    pub(crate) fn note_append(&mut self, log_end: Offset, now_ms: i64) {
+        for follower in &mut self.followers {
+            if follower.log_end == Some(log_end) {
+                follower.last_caught_up_ms = follower.last_caught_up_ms.max(now_ms);
+            }
+        }
+    }
+
     /// Notes a fetch; `None` for a stranger.
     pub(crate) fn note_fetch(
         &mut self,

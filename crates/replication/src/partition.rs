@@ -388,6 +388,9 @@ impl Partition {
     /// When the log end falls: a log shrinks by [`Partition::on_truncate`] only.
     pub fn on_append(&mut self, log_end: Offset, now_ms: i64) -> Effects {
         assert!(log_end >= self.log_end, "an append never moves the log end back");
+        if let Role::Leader(leadership) = &mut self.role {
+            leadership.note_append(self.log_end, now_ms);
+        }
         self.log_end = log_end;
         let mut effects = Effects::NONE;
         effects.extend(self.advance_high_watermark(now_ms));

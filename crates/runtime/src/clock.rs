@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::sim_time::SimClock;
+
 /// A point on the monotonic clock. Only differences mean something.
 pub type Instant = tokio::time::Instant;
 
@@ -11,6 +13,8 @@ pub type Instant = tokio::time::Instant;
 pub enum Clock {
     /// The machine's own clocks.
     Real,
+    /// Those of a host in a simulated world.
+    Sim(SimClock),
 }
 
 impl Clock {
@@ -29,6 +33,7 @@ impl Clock {
                 Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
                 Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
             },
+            Clock::Sim(clock) => clock.now_ms(),
         }
     }
 
@@ -37,6 +42,7 @@ impl Clock {
     pub fn now(self) -> Instant {
         match self {
             Clock::Real => tokio::time::Instant::now(),
+            Clock::Sim(clock) => clock.now(),
         }
     }
 
@@ -44,7 +50,10 @@ impl Clock {
     #[must_use]
     pub fn monotonic_ms(self) -> i64 {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
-        let now = self.now();
+        let now = match self {
+            Clock::Real => self.now(),
+            Clock::Sim(clock) => return clock.monotonic_ms(),
+        };
         let origin = *ORIGIN.get_or_init(|| now);
         i64::try_from(now.saturating_duration_since(origin).as_millis()).unwrap_or(i64::MAX)
     }
@@ -53,6 +62,7 @@ impl Clock {
     pub async fn sleep(self, duration: Duration) {
         match self {
             Clock::Real => tokio::time::sleep(duration).await,
+            Clock::Sim(clock) => clock.sleep_until(clock.now() + duration).await,
         }
     }
 
@@ -60,6 +70,7 @@ impl Clock {
     pub async fn sleep_until(self, deadline: Instant) {
         match self {
             Clock::Real => tokio::time::sleep_until(deadline).await,
+            Clock::Sim(clock) => clock.sleep_until(deadline).await,
         }
     }
 
@@ -67,6 +78,8 @@ impl Clock {
     pub fn block_for(self, duration: Duration) {
         match self {
             Clock::Real => std::thread::sleep(duration),
+            // A simulated world has no threads of its own, and its time stands still while code runs.
+            Clock::Sim(_) => {}
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The outside world behind types: clock, randomness, disk, network, threads and tasks.
 //!
-//! Every crate that needs one of these takes it from here and from nowhere else, so that a simulated world can one day stand in for the
-//! real one without a second code path: each type is an enum whose only variant in production is the real thing (the disk has a second one, for
-//! tests). Nothing here knows Kafka,
-//! ZooKeeper or Spark.
+//! Every crate that needs one of these takes it from here and from nowhere else, so that a simulated world can stand in for the
+//! real one without a second code path: each type is an enum whose only variant in production is the real thing, and whose other is for the simulator
+//! (`crates/testing`). Nothing here knows Kafka, ZooKeeper or Spark.
 //!
 //! # Layout
 //! - [`clock`]: wall time in milliseconds and a monotonic clock
@@ -11,6 +10,7 @@
 //! - [`random`]: random bytes and numbers
 //! - [`disk`]: files and directories; every change that must last names its sync
 //! - [`sim_disk`]: a disk in memory that loses power, runs full and fails as told, for tests
+//! - [`sim_time`], [`sim_host`]: the time, chance and connections of a simulated world
 //! - [`net`]: listeners and streams, `sendfile` included
 //! - [`machine`]: who holds a port, how many files may be open
 //! - [`spawn`]: tasks, threads and the pool for calls that block
@@ -27,6 +27,8 @@ pub mod machine;
 pub mod net;
 pub mod random;
 pub mod sim_disk;
+pub mod sim_host;
+pub mod sim_time;
 pub mod spawn;
 pub mod usage;
 
@@ -35,4 +37,5 @@ pub use disk::{Disk, File};
 pub use durations::{Durations, DurationsSnapshot};
 pub use random::Random;
 pub use sim_disk::SimDisk;
+pub use sim_host::SimHost;
 pub use spawn::{Task, spawn, spawn_blocking, thread};

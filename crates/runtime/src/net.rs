@@ -13,9 +13,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::disk::File;
+use crate::sim_host::{SimHost, SimStream};
 
 /// Connections the kernel may hold for us before `accept`; more are refused or retried by the peer's kernel.
 const BACKLOG: u32 = 1024;
+
+/// Address of whoever has none: hosts of a simulated world have names only.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// A bound port.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub enum Listener {
 pub enum Stream {
     /// A TCP connection, with Nagle's delay off.
     Tcp(TcpStream),
+    /// A connection in a simulated world.
+    Sim(SimStream),
 }
 
 /// The reading half of a [`Stream`].
@@ -36,6 +42,8 @@ pub enum Stream {
 pub enum ReadHalf {
     /// Of a TCP connection.
     Tcp(OwnedReadHalf),
+    /// Of a simulated one.
+    Sim(SimStream),
 }
 
 /// The writing half of a [`Stream`]; dropping it tells the peer that no more will come.
@@ -43,6 +51,8 @@ pub enum ReadHalf {
 pub enum WriteHalf {
     /// Of a TCP connection.
     Tcp(OwnedWriteHalf),
+    /// Of a simulated one.
+    Sim(SimStream),
 }
 
 /// Name of this machine, as `hostname` prints it.
@@ -96,6 +106,9 @@ impl Stream {
     /// # Errors
     /// `TimedOut` after `limit`, else what the last address tried said.
     pub async fn connect(host: &str, port: u16, limit: Duration) -> io::Result<Stream> {
+        if let Some(here) = SimHost::current() {
+            return here.connect(host, port, limit).await.map(Stream::Sim);
+        }
         let bare_host = host.trim_start_matches('[').trim_end_matches(']');
         let connected = tokio::time::timeout(limit, TcpStream::connect((bare_host, port))).await;
         match connected {
@@ -117,6 +130,7 @@ impl Stream {
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.peer_addr(),
+            Stream::Sim(_) => Ok(NOWHERE),
         }
     }
 
@@ -127,6 +141,7 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.local_addr(),
+            Stream::Sim(_) => Ok(NOWHERE),
         }
     }
 
@@ -137,6 +152,10 @@ impl Stream {
             Stream::Tcp(stream) => {
                 let (reader, writer) = stream.into_split();
                 (ReadHalf::Tcp(reader), WriteHalf::Tcp(writer))
+            }
+            Stream::Sim(stream) => {
+                let (reader, writer) = stream.split();
+                (ReadHalf::Sim(reader), WriteHalf::Sim(writer))
             }
         }
     }
@@ -150,6 +169,7 @@ impl ReadHalf {
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             ReadHalf::Tcp(half) => half.readable().await,
+            ReadHalf::Sim(half) => std::future::poll_fn(|cx| half.poll_readable(cx)).await,
         }
     }
 }
@@ -171,6 +191,7 @@ impl WriteHalf {
                 }
                 Ok(())
             }
+            WriteHalf::Sim(half) => half.write(bytes).map(|_| ()),
         }
     }
 
@@ -184,7 +205,7 @@ impl WriteHalf {
         const CALL_BYTES_MAX: u64 = 1 << 20;
         match self {
             WriteHalf::Tcp(half) => {
-                let Some(real) = file.real() else { return send_copy(half, file, position, length).await };
+                let Some(real) = file.real() else { return send_copy(self, file, position, length).await };
                 let socket = half.as_ref();
                 let end = position + length;
                 let mut offset = position;
@@ -210,6 +231,7 @@ impl WriteHalf {
                 }
                 Ok(())
             }
+            WriteHalf::Sim(_) => send_copy(self, file, position, length).await,
         }
     }
 }
@@ -220,7 +242,7 @@ async fn load(file: File, position: u64, length: u64) -> io::Result<()> {
 }
 
 /// What `sendfile` does, for a file that no kernel knows.
-async fn send_copy(half: &mut OwnedWriteHalf, file: &File, position: u64, length: u64) -> io::Result<()> {
+async fn send_copy(half: &mut WriteHalf, file: &File, position: u64, length: u64) -> io::Result<()> {
     const COPY_BYTES_MAX: u64 = 64 << 10;
     let mut buffer = vec![0; length.min(COPY_BYTES_MAX) as usize];
     let (mut offset, end) = (position, position + length);
@@ -233,10 +255,15 @@ async fn send_copy(half: &mut OwnedWriteHalf, file: &File, position: u64, length
     Ok(())
 }
 
+fn gathered(bufs: &[io::IoSlice<'_>]) -> Vec<u8> {
+    bufs.iter().flat_map(|buf| buf.iter().copied()).collect()
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Sim(stream) => stream.poll_read(cx, buf),
         }
     }
 }
@@ -245,6 +272,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Sim(stream) => Poll::Ready(stream.write(buf)),
         }
     }
 
@@ -255,6 +283,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Sim(stream) => Poll::Ready(stream.write(&gathered(bufs))),
         }
     }
 
@@ -265,12 +294,17 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Sim(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Sim(stream) => {
+                stream.close();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -279,6 +313,7 @@ impl AsyncRead for ReadHalf {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            ReadHalf::Sim(half) => half.poll_read(cx, buf),
         }
     }
 }
@@ -287,6 +322,7 @@ impl AsyncWrite for WriteHalf {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             WriteHalf::Tcp(half) => Pin::new(half).poll_write(cx, buf),
+            WriteHalf::Sim(half) => Poll::Ready(half.write(buf)),
         }
     }
 
@@ -297,6 +333,7 @@ impl AsyncWrite for WriteHalf {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             WriteHalf::Tcp(half) => Pin::new(half).poll_write_vectored(cx, bufs),
+            WriteHalf::Sim(half) => Poll::Ready(half.write(&gathered(bufs))),
         }
     }
 
@@ -307,12 +344,17 @@ impl AsyncWrite for WriteHalf {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             WriteHalf::Tcp(half) => Pin::new(half).poll_flush(cx),
+            WriteHalf::Sim(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             WriteHalf::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            WriteHalf::Sim(half) => {
+                half.close();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }

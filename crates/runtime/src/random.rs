@@ -1,10 +1,14 @@
 //! Randomness: session passwords, member ids, backoff jitter, shuffled host lists.
 
+use crate::sim_time::SimRandom;
+
 /// Source of random values. Cheap to clone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Random {
     /// The kernel's generator.
     Real,
+    /// What a seed decides.
+    Sim(SimRandom),
 }
 
 impl Random {
@@ -23,6 +27,7 @@ impl Random {
         let mut bytes = [0; N];
         match self {
             Random::Real => getrandom::fill(&mut bytes).expect("the kernel gives random bytes"),
+            Random::Sim(random) => random.fill(&mut bytes),
         }
         bytes
     }

@@ -5,6 +5,8 @@ use std::io;
 
 pub use tokio::task::AbortHandle;
 
+use crate::sim_host::SimHost;
+
 /// A task under way. Await it for its result; dropping it lets the task run on.
 pub type Task<T> = tokio::task::JoinHandle<T>;
 
@@ -25,6 +27,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    if SimHost::is_played() {
+        let result = call();
+        return tokio::spawn(std::future::ready(result));
+    }
     tokio::task::spawn_blocking(call)
 }
 
@@ -51,6 +57,25 @@ pub fn multi_thread(name: &str, workers: usize, blocking_threads_max: usize) -> 
         .thread_name(name)
         .enable_all()
         .build()
+}
+
+/// A tokio runtime for one host of a simulated world: without sockets, timers of its own and threads. [`run_until_idle`] runs its tasks.
+///
+/// # Errors
+/// Where the machine gives none.
+pub fn simulated() -> io::Result<tokio::runtime::Runtime> {
+    // With no interval after which it would look at sockets and timers, it looks up only when no task can go on.
+    tokio::runtime::Builder::new_current_thread().event_interval(u32::MAX).build()
+}
+
+/// Runs the tasks of a [`simulated`] runtime until all of them wait.
+pub fn run_until_idle(runtime: &tokio::runtime::Runtime) {
+    runtime.block_on(async {
+        // A task that yields for fairness goes on when the first yield is over.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
+    });
 }
 
 /// A tokio runtime that runs on the thread that blocks on it.

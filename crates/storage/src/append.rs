@@ -262,8 +262,11 @@ impl Log {
             }
         }
         self.touch();
-        self.write_what_records_need()?;
-        active.append(bytes, entries, config)?;
+        if let Err(error) = self.write_what_records_need().and_then(|()| active.append(bytes, entries, config)) {
+            // Epochs of batches that did not get in.
+            self.epochs.write().truncate_from_end(self.log_end_offset().0 + 1);
+            return Err(error.into());
+        }
         for (entry, marker) in entries.iter().zip(markers) {
             match &entry.batch {
                 Some(batch) => state.producers.note(batch, marker),

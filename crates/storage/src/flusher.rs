@@ -96,6 +96,12 @@ impl Flusher {
         self.shared.enqueue(log.clone(), false);
     }
 
+    /// Logs that wait to be synced.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.shared.queue.lock().logs.len()
+    }
+
     /// Syncs, on the caller's own thread, every log that waits for it now.
     pub fn run_queued(&self) {
         loop {

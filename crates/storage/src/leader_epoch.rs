@@ -95,13 +95,17 @@ impl LeaderEpochCache {
         epoch >= 0 && start >= 0 && self.known.entries.last().is_none_or(|last| epoch != last.0 || start < last.1)
     }
 
-    /// Notes, in memory, that `epoch` begins at `start`. Entries that contradict it (a later epoch, or a start not before it) go.
+    /// Notes, in memory, that a record of `epoch` stands at `start`, where the epoch begins unless it is known to have begun before. Entries that contradict it (a later
+    /// epoch, or another one's start not before it) go.
     pub fn assign(&mut self, epoch: i32, start: i64) {
         if !self.is_new(epoch, start) {
             return;
         }
-        self.known.entries.retain(|entry| entry.0 < epoch && entry.1 < start);
-        self.known.entries.push((epoch, start));
+        let entries = &mut self.known.entries;
+        entries.retain(|entry| (entry.0 < epoch && entry.1 < start) || (entry.0 == epoch && entry.1 <= start));
+        if entries.last().is_none_or(|last| last.0 != epoch) {
+            entries.push((epoch, start));
+        }
         self.unwritten = true;
     }
 
@@ -211,6 +215,7 @@ mod tests {
         check(&[], (0, 0), &[(0, 0)]);
         check(&[(0, 0)], (0, 5), &[(0, 0)]);
         check(&[(0, 0)], (2, 5), &[(0, 0), (2, 5)]);
+        check(&[(0, 0), (1, 62), (5, 143)], (1, 72), &[(0, 0), (1, 62)]);
         check(&[(0, 0), (2, 5)], (3, 5), &[(0, 0), (3, 5)]);
         check(&[(0, 0), (2, 5)], (1, 9), &[(0, 0), (1, 9)]);
         check(&[(0, 0), (2, 5), (3, 9)], (2, 2), &[(0, 0), (2, 2)]);

@@ -8,10 +8,10 @@ mod checkpointing;
 mod health;
 mod load;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 pub use health::{LogDirState, LogDirStatus};
 use parking_lot::{Mutex, RwLock};
@@ -45,6 +45,8 @@ pub struct LogManager {
     /// Held while a log is made or deleted, so that two callers do not make the same one.
     changes: Mutex<()>,
     removals: Mutex<Vec<Removal>>,
+    /// What the next clean shutdown is marked with.
+    broker_epoch: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,8 @@ pub struct RecoveryReport {
     pub logs: usize,
     /// Whether every directory was shut down cleanly, or is new. After a power cut logs may be gone whose records were never synced.
     pub clean: bool,
+    /// Epochs of the broker that the marks of clean shutdowns name; empty where there are no marks, or older ones.
+    pub clean_epochs: BTreeSet<i64>,
     /// Logs that needed more than to be opened.
     pub recovered: Vec<(TopicPartition, LogRecovery)>,
     /// Logs that are not served, and why.
@@ -419,6 +423,11 @@ impl LogManager {
         done
     }
 
+    /// Sets what a clean shutdown is marked with: the broker's epoch by then (KIP-966), -1 until it is known.
+    pub fn set_broker_epoch(&self, epoch: i64) {
+        self.broker_epoch.store(epoch, Ordering::Relaxed);
+    }
+
     /// Closes every log, writes the checkpoints, and notes that the shutdown was clean: in each directory where everything reached the disk
     /// and no log is offline. Logs that callers still hold refuse further use.
     ///
@@ -445,8 +454,9 @@ impl LogManager {
         self.write_checkpoints_of(dir)?;
         if self.offline_of(dir).is_empty() {
             let path = dir.log_dir.path().join(CLEAN_SHUTDOWN_FILE);
+            let epoch = self.broker_epoch.load(Ordering::Relaxed);
             self.disk
-                .write_atomic(&path, b"{\"version\":0,\"brokerEpoch\":-1}")
+                .write_atomic(&path, format!("{{\"version\":0,\"brokerEpoch\":{epoch}}}").as_bytes())
                 .map_err(|error| StorageError::io("write", &path, error))?;
         }
         Ok(())

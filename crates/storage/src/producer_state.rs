@@ -84,16 +84,30 @@ pub struct ProducerStates {
     open_transactions: BTreeMap<i64, i64>,
     /// Offset up to which the log is reflected here.
     end_offset: i64,
+    /// Whether nobody who ever wrote to this log was forgotten, so that a stranger is new to it and begins at sequence 0.
+    all_known: bool,
 }
 
 impl ProducerStates {
     /// Nobody known, at the given offset of the log.
     #[must_use]
     pub fn new(partition: TopicPartition, end_offset: i64) -> ProducerStates {
-        ProducerStates { partition, producers: HashMap::new(), open_transactions: BTreeMap::new(), end_offset }
+        let all_known = end_offset == 0;
+        ProducerStates {
+            partition,
+            producers: HashMap::new(),
+            open_transactions: BTreeMap::new(),
+            end_offset,
+            all_known,
+        }
     }
 
-    /// Takes over what a snapshot says; producers that expired are left out.
+    /// Says whether the log tells of everybody who ever wrote to it: it reaches back to offset 0, and further than producers are remembered.
+    pub(crate) fn set_all_known(&mut self, all_known: bool) {
+        self.all_known = all_known;
+    }
+
+    /// Takes over what a snapshot says; producers that expired are left out. Who was forgotten before it was written, it does not say.
     pub(crate) fn restore(
         &mut self,
         producers: Vec<(i64, Producer)>,
@@ -110,6 +124,7 @@ impl ProducerStates {
         self.open_transactions =
             self.producers.iter().filter_map(|(id, producer)| Some((producer.transaction_start?, *id))).collect();
         self.end_offset = end_offset;
+        self.all_known = false;
     }
 
     /// Offset up to which the log is reflected here.
@@ -192,9 +207,11 @@ impl ProducerStates {
                 current: epoch,
             });
         }
-        // A producer of whom nothing is known (new, or expired, or its records deleted) may begin anywhere; a new epoch begins at 0.
+        // A producer of whom nothing is known may begin anywhere where it may have been forgotten. Where nobody was it is new, and a first sequence above 0 is
+        // that of a request which overtook an earlier one that was refused, as around a change of leaders: were it taken, the earlier one could never be, and
+        // clients that are told so (librdkafka) count it as stored. A new epoch begins at 0.
         let in_order = if epoch == NO_EPOCH {
-            true
+            !self.all_known || batch.base_sequence == 0
         } else if batch.producer_epoch != epoch {
             batch.base_sequence == 0
         } else {
@@ -261,8 +278,10 @@ impl ProducerStates {
 
     /// Forgets producers that were silent for `expiration_ms`, those with an open transaction excepted.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
+        let before = self.producers.len();
         self.producers
             .retain(|_, producer| producer.transaction_start.is_some() || !is_expired(producer, now_ms, expiration_ms));
+        self.all_known &= self.producers.len() == before;
     }
 
     fn forget_oldest(&mut self) {
@@ -274,6 +293,7 @@ impl ProducerStates {
             .map(|(id, _)| *id);
         if let Some(id) = oldest {
             self.producers.remove(&id);
+            self.all_known = false;
         }
     }
 }

@@ -275,7 +275,8 @@ pub(crate) fn load_producers(
     // Also from records before the log start that are still here: a producer that repeats one of them must be known.
     let first_offset = segments.first_key_value().map_or(log_start, |(base, _)| log_start.min(*base));
     let mut states = ProducerStates::new(partition.clone(), first_offset);
-    if clean && snapshots.is_empty() {
+    let unread = clean && snapshots.is_empty();
+    if unread {
         states.advance_to(log_end);
     }
     while let Some((offset, path)) = snapshots.pop() {
@@ -290,6 +291,12 @@ pub(crate) fn load_producers(
             }
         }
     }
+    // A first batch that cannot be read is told of when somebody asks for it; here it says nothing.
+    let is_recent = |first: &Segment| {
+        first.first_timestamp().is_ok_and(|first| now_ms.saturating_sub(first) < config.producer_id_expiration_ms)
+    };
+    let remembered = log_end == 0 || !unread && segments.values().next().is_some_and(|first| is_recent(first));
+    states.set_all_known(first_offset == 0 && remembered);
     let from = states.end_offset();
     if from < log_end {
         replay(&mut states, segments, from)?;

@@ -5,6 +5,8 @@
 //! # Layout
 //! - [`house`]: the repository as the structure tests see it
 //! - [`servers`]: a keeper and a broker, and what tests ask of them most
+//! - [`simulator`]: whole clusters in one thread, decided by a seed
 
 pub mod house;
 pub mod servers;
+pub mod simulator;

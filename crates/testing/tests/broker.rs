@@ -168,6 +168,8 @@ async fn what_apiversions_promises_is_answered_in_every_version() {
         create_acls::CreateAclsRequest,
         delete_acls::DeleteAclsRequest,
         elect_leaders::ElectLeadersRequest,
+        alter_partition_reassignments::AlterPartitionReassignmentsRequest,
+        list_partition_reassignments::ListPartitionReassignmentsRequest,
         metadata::MetadataRequest,
         fetch::FetchRequest,
     );

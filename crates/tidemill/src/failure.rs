@@ -70,6 +70,17 @@ impl Failure {
         self.explained(other.cause, other.help)
     }
 
+    /// What was said first becomes the cause, for a tool that says something else first.
+    #[must_use]
+    pub fn said_as_cause(self) -> Failure {
+        let said = self.text().to_owned();
+        let cause = match &self.cause {
+            Some(cause) => format!("{said}: {cause}"),
+            None => said,
+        };
+        self.cause(cause)
+    }
+
     /// A broker that did not start; `start` is the command that was to start it.
     pub fn of_broker(error: &BrokerError, start: &str) -> Failure {
         Failure::verbatim(error).explained(error.cause(), error.help(start))

@@ -8,9 +8,11 @@
 //! - [`failure`]: what a failed command says and its exit code
 //! - [`server`]: the keeper and broker processes, standalone, start and stop
 //! - [`demo`]: the whole tutorial in one process
+//! - [`dev`]: a cluster of separate processes on this machine
 //! - [`layout`]: a folder shaped like the unpacked tarball
-//! - [`options`]: what the tools' command lines have in common; [`java_format`]: numbers and dates as Java prints them
+//! - [`options`]: what the tools' command lines have in common; [`java_format`]: numbers and dates as Java prints them; [`assignment`]: which brokers hold which partition
 
+mod assignment;
 mod broker_api_versions;
 mod configs;
 mod connect;
@@ -20,15 +22,20 @@ mod consumer_groups;
 mod consumer_offset_checker;
 mod consumer_perf_test;
 mod demo;
+mod dev;
 mod dump_log;
 mod failure;
 mod get_offsets;
 mod interrupt;
 mod java_format;
 mod layout;
+mod leader_election;
 mod options;
+mod preferred_replica_election;
 mod producer_perf_test;
 mod properties;
+mod reassign_partitions;
+mod replica_verification;
 mod run_class;
 mod server;
 mod spark_submit;

@@ -26,6 +26,13 @@ const CLASSES: &[(&str, &str)] = &[
     ("org.apache.kafka.tools.ProducerPerformance", "kafka-producer-perf-test"),
     ("kafka.tools.ConsumerPerformance", "kafka-consumer-perf-test"),
     ("org.apache.kafka.tools.ConsumerPerformance", "kafka-consumer-perf-test"),
+    ("kafka.admin.ReassignPartitionsCommand", "kafka-reassign-partitions"),
+    ("org.apache.kafka.tools.reassign.ReassignPartitionsCommand", "kafka-reassign-partitions"),
+    ("kafka.admin.PreferredReplicaLeaderElectionCommand", "kafka-preferred-replica-election"),
+    ("kafka.admin.LeaderElectionCommand", "kafka-leader-election"),
+    ("org.apache.kafka.tools.LeaderElectionCommand", "kafka-leader-election"),
+    ("kafka.tools.ReplicaVerificationTool", "kafka-replica-verification"),
+    ("org.apache.kafka.tools.ReplicaVerificationTool", "kafka-replica-verification"),
     ("kafka.admin.BrokerApiVersionsCommand", "kafka-broker-api-versions"),
     ("org.apache.kafka.tools.BrokerApiVersionsCommand", "kafka-broker-api-versions"),
 ];

@@ -11,8 +11,9 @@ use protocol::spelling;
 use crate::failure::Failure;
 use crate::{
     broker_api_versions, configs, console_consumer, console_producer, consumer_groups, consumer_offset_checker,
-    consumer_perf_test, demo, dump_log, get_offsets, layout, producer_perf_test, run_class, server, spark_submit,
-    topics, zookeeper_shell,
+    consumer_perf_test, demo, dev, dump_log, get_offsets, layout, leader_election, preferred_replica_election,
+    producer_perf_test, reassign_partitions, replica_verification, run_class, server, spark_submit, topics,
+    zookeeper_shell,
 };
 
 /// One command of the program.
@@ -40,6 +41,7 @@ pub const TOOLS: &[Tool] = &[
         run: server::standalone::run,
     },
     Tool { name: "demo", about: "keeper, broker, a topic and the word count, in one process", run: demo::run },
+    Tool { name: "dev", about: "a cluster of several brokers on this machine: up, status, stop, purge", run: dev::run },
     Tool { name: "layout", about: "write a folder shaped like the unpacked Kafka tarball", run: layout::run },
     Tool { name: "zookeeper-server-start", about: "the keeper", run: server::keeper::start },
     Tool { name: "zookeeper-server-stop", about: "stop the keeper of this folder", run: server::keeper::stop },
@@ -60,6 +62,22 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "kafka-producer-perf-test", about: "how fast records are taken", run: producer_perf_test::run },
     Tool { name: "kafka-consumer-perf-test", about: "how fast records come", run: consumer_perf_test::run },
     Tool { name: "kafka-configs", about: "settings of topics and brokers", run: configs::run },
+    Tool {
+        name: "kafka-reassign-partitions",
+        about: "move partitions to other brokers",
+        run: reassign_partitions::run,
+    },
+    Tool { name: "kafka-leader-election", about: "have other replicas lead", run: leader_election::run },
+    Tool {
+        name: "kafka-preferred-replica-election",
+        about: "have first replicas lead, through ZooKeeper",
+        run: preferred_replica_election::run,
+    },
+    Tool {
+        name: "kafka-replica-verification",
+        about: "whether replicas hold the same bytes",
+        run: replica_verification::run,
+    },
     Tool { name: "kafka-broker-api-versions", about: "what brokers understand", run: broker_api_versions::run },
     Tool { name: "kafka-run-class", about: "a tool by the name of its Java class", run: run_class::run },
     Tool { name: "kafka-dump-log", about: "what a segment or index holds", run: dump_log::run },
@@ -109,7 +127,7 @@ pub fn unknown(word: &str) -> Failure {
 pub fn typed(name: &str) -> String {
     match name {
         "spark-submit" => "bin/spark-submit".to_owned(),
-        "serve" | "demo" | "layout" => format!("bin/tidemill {name}"),
+        "serve" | "demo" | "dev" | "layout" => format!("bin/tidemill {name}"),
         name if name.starts_with("kafka-") || name.starts_with("zookeeper-") => format!("bin/{name}.sh"),
         name => format!("bin/{name}"),
     }

@@ -3,12 +3,10 @@
 //! With `--zookeeper` it reads and writes Kafka's znodes and speaks as 0.9.0.1 did; with `--bootstrap-server` it asks the brokers and speaks as 3.9 does.
 //!
 //! # Layout
-//! - [`assignment`]: which brokers hold which partition
 //! - [`names`]: which names a topic may have
 //! - [`zookeeper`]: the form of 0.9
 //! - [`bootstrap`]: the form of 3.9
 
-mod assignment;
 mod bootstrap;
 mod names;
 mod zookeeper;
@@ -114,6 +112,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     if (options.create || options.delete || options.alter) && options.topic.is_none() {
         return Err(usage("Missing required argument \"[topic]\""));
     }
+    check_together(&options)?;
     if options.create && options.topic.as_deref().is_some_and(names::could_collide) {
         eprintln!(
             "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. \
@@ -137,6 +136,47 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
         }
     };
     done.map_err(|failure| failure.behind("Error while executing topic command : "))
+}
+
+/// Options that exclude each other, in the words of each form (0.9's has no blank before the second one).
+fn check_together(options: &Options) -> Result<(), Failure> {
+    let blank = if options.zookeeper.is_some() { "" } else { " " };
+    let by_number =
+        [("partitions", options.partitions.is_some()), ("replication-factor", options.replication_factor.is_some())];
+    if options.create
+        && options.replica_assignment.is_some()
+        && let Some((other, _)) = by_number.iter().find(|(_, is_given)| *is_given)
+    {
+        let what = format!("Option \"[replica-assignment]\" can't be used with option{blank}\"[{other}]\"");
+        return Err(usage(&what).cause("the assignment says how many there are"));
+    }
+    let filters = [
+        ("under-replicated-partitions", options.under_replicated_partitions),
+        ("under-min-isr-partitions", options.under_min_isr_partitions),
+        ("at-min-isr-partitions", options.at_min_isr_partitions),
+        ("unavailable-partitions", options.unavailable_partitions),
+        ("topics-with-overrides", options.topics_with_overrides),
+    ];
+    let mut asked = filters.iter().filter(|(_, is_asked)| *is_asked).map(|(name, _)| *name);
+    match (asked.next(), asked.next()) {
+        (Some(first), Some(second)) => {
+            Err(usage(&format!("Option \"[{first}]\" can't be used with option{blank}\"[{second}]\"")))
+        }
+        (Some(filter), None) if !options.describe => {
+            let action =
+                ["list", "create", "alter", "delete"].into_iter().zip([options.list, options.create, options.alter]);
+            let action = action.filter(|(_, is_asked)| *is_asked).map(|(name, _)| name).next().unwrap_or("delete");
+            Err(usage(&format!("Option \"[{filter}]\" can't be used with option{blank}\"[{action}]\"")))
+        }
+        // The brokers alone know min.insync.replicas.
+        (Some(filter @ ("under-min-isr-partitions" | "at-min-isr-partitions")), None)
+            if options.zookeeper.is_some() =>
+        {
+            Err(usage(&format!("Option \"[{filter}]\" can't be used with option\"[zookeeper]\""))
+                .help(format!("bin/kafka-topics.sh --describe --{filter} --bootstrap-server localhost:9092")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn usage(what: &str) -> Failure {
@@ -168,7 +208,39 @@ fn chosen(options: &Options, mut all: Vec<String>) -> Result<Vec<String>, Failur
     Ok(all)
 }
 
-/// Comma-separated ids, as every form prints replicas.
-fn id_list(ids: &[i32]) -> String {
-    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_exclude_each_other_are_named() {
+        let said = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            run(&words).unwrap_err().text().to_owned()
+        };
+        for (line, expected) in [
+            (
+                "--create --zookeeper h:1 --topic t --replica-assignment 0 --partitions 1",
+                "Option \"[replica-assignment]\" can't be used with option\"[partitions]\"",
+            ),
+            (
+                "--create --bootstrap-server h:1 --topic t --replica-assignment 0 --replication-factor 1",
+                "Option \"[replica-assignment]\" can't be used with option \"[replication-factor]\"",
+            ),
+            (
+                "--describe --bootstrap-server h:1 --at-min-isr-partitions --under-replicated-partitions",
+                "Option \"[under-replicated-partitions]\" can't be used with option \"[at-min-isr-partitions]\"",
+            ),
+            (
+                "--list --zookeeper h:1 --unavailable-partitions",
+                "Option \"[unavailable-partitions]\" can't be used with option\"[list]\"",
+            ),
+            (
+                "--describe --zookeeper h:1 --under-min-isr-partitions",
+                "Option \"[under-min-isr-partitions]\" can't be used with option\"[zookeeper]\"",
+            ),
+        ] {
+            assert_eq!(said(line), expected, "{line}");
+        }
+    }
 }

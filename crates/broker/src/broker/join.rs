@@ -5,16 +5,21 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::probe;
 use client::zookeeper::{Session, ZkError};
+use protocol::types::TopicPartition;
 use runtime::machine::without_number;
-use storage::StorageError;
+use storage::{LogManager, StorageError};
 use tracing::info;
 
 use super::Start;
 use crate::control::begin_session;
+use crate::control_thread::ControlThread;
+use crate::controller::plan::after_unclean_start;
+use crate::controller::write_states;
 use crate::error::BrokerError;
 use crate::metadata::Image;
 use crate::metadata::feed::Feed;
@@ -22,6 +27,9 @@ use crate::registration;
 
 /// A lock file is a line or two.
 const LOCK_FILE_BYTES_MAX: u64 = 4096;
+
+/// Times a broker tries to leave ISRs that others change at the same time.
+const LEAVING_TRIES_MAX: usize = 20;
 
 /// How often somebody who waits for ZooKeeper is told so.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,6 +41,8 @@ pub(super) struct Joined {
     pub(super) id: i32,
     /// Sessions of this broker's last runs, as its log directories remember them.
     pub(super) previous: Vec<i64>,
+    /// The epoch it was registered with last.
+    pub(super) last_epoch: Option<i64>,
     pub(super) feed: Feed,
     pub(super) image: Image,
 }
@@ -68,13 +78,64 @@ impl Start {
         if image.is_live(id) {
             registration::refuse_taken(&session, id, &previous, self.clock).await?;
         }
-        Ok(Joined { session, cluster_id, id, previous, feed, image })
+        registration::drop_previous(&session, id, &previous).await?;
+        let last_epoch = registration::last_epoch(&session, id).await?;
+        Ok(Joined { session, cluster_id, id, previous, last_epoch, feed, image })
+    }
+
+    /// Takes this broker out of the ISRs and ELRs for which it may lack records (KIP-966), before anybody can elect it: where it did not shut down in order, and where a log is
+    /// gone. Most starts find nothing to do.
+    #[allow(clippy::too_many_arguments, reason = "called in one place, with what that place has")]
+    pub(super) async fn leave_isrs(
+        &self,
+        control: &ControlThread,
+        session: &Session,
+        id: i32,
+        clean: bool,
+        logs: &Arc<LogManager>,
+        mut feed: Feed,
+        mut image: Image,
+    ) -> Result<(Feed, Image), BrokerError> {
+        let (session, logs, config) = (session.clone(), logs.clone(), self.config.clone());
+        let failed = |error: ZkError| BrokerError::ZooKeeper {
+            action: "leave the ISRs this broker may lack records for".to_owned(),
+            cause: error.to_string(),
+        };
+        control
+            .run(async move {
+                let is_here = |topic: &str, partition: i32| logs.get(&TopicPartition::new(topic, partition)).is_some();
+                for _ in 0..LEAVING_TRIES_MAX {
+                    let states =
+                        after_unclean_start(&image, id, |topic, partition| !clean || !is_here(topic, partition));
+                    if states.is_empty() {
+                        return Ok((feed, image));
+                    }
+                    info!(
+                        partitions = states.len(),
+                        clean, "leaving ISRs of partitions of which records may be lost here"
+                    );
+                    write_states(&session, None, states).await.map_err(failed)?;
+                    // Also where somebody else was quicker: what the tree says now counts.
+                    let mut read = Image::default();
+                    for change in feed.read_all().await.map_err(failed)? {
+                        read.apply(change, &config.settings);
+                    }
+                    read.complete = true;
+                    read.carry_over(&image);
+                    image = read;
+                }
+                Err(BrokerError::ZooKeeper {
+                    action: "leave the ISRs this broker may lack records for".to_owned(),
+                    cause: format!("others changed them {LEAVING_TRIES_MAX} times meanwhile"),
+                })
+            })
+            .await
     }
 
     /// A session that is connected. While it is waited for, that is told once a second: nobody should have to guess what a silent program does.
     async fn reach_zookeeper(&self) -> Result<Session, BrokerError> {
         let origin = self.config.settings.origin("zookeeper.connect");
-        let session = begin_session(&self.config).map_err(|error| BrokerError::Config {
+        let session = begin_session(&self.config, self.clock, self.random).map_err(|error| BrokerError::Config {
             what: error.to_string(),
             cause: String::new(),
             origin: Some(origin.clone()),
@@ -102,7 +163,10 @@ impl Start {
             Err(error) => Err(BrokerError::ZooKeeperUnreachable {
                 servers: servers.clone(),
                 origin,
-                instead: probe::instead_of_zookeeper(session.connect_string()).await.map(|instead| instead.to_string()),
+                instead: match self.surroundings.simulated {
+                    true => None,
+                    false => probe::instead_of_zookeeper(session.connect_string()).await.map(|other| other.to_string()),
+                },
                 timeout_ms: limit.as_millis(),
                 cause: match error {
                     ZkError::ConnectTimeout { last, .. } => without_number(&last).to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::types::BrokerId;
 use storage::{Cleaner, LogManager, LogManagerConfig, RecoveryReport};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::join::storage_error;
 use super::{Broker, Start};
@@ -37,6 +37,9 @@ impl Start {
             .map(|topic| (topic.name.clone(), crate::replica_manager::log_config(&topic.config, expiration_ms)))
             .collect();
         config.recovery_threads_per_dir = self.config.recovery_threads_per_dir;
+        if self.surroundings.simulated {
+            config.flusher_threads = 0;
+        }
         let monitor = &self.surroundings.monitor;
         config.progress = monitor.recovery().clone();
         monitor.enter(Phase::Recovery);
@@ -54,6 +57,16 @@ impl Start {
         info!(logs = report.logs, clean = report.clean, elapsed_ms = report.elapsed_ms, "opened the logs");
         Ok((Arc::new(logs), report))
     }
+}
+
+/// Whether the logs are as this broker left them when it last shut down in order. A mark of an earlier shutdown than the last (`last_epoch` is of another life) tells of
+/// directories that were put back from a copy.
+pub(super) fn is_clean(report: &RecoveryReport, last_epoch: Option<i64>) -> bool {
+    let is_last = last_epoch.is_none_or(|last| report.clean_epochs.iter().all(|epoch| *epoch == last));
+    if report.clean && !is_last {
+        warn!(found = ?report.clean_epochs, last_epoch, "the log directories are of an earlier life of this broker: it counts as not shut down in order");
+    }
+    report.clean && is_last
 }
 
 /// How often it is looked whether a log directory is left. A directory that failed takes nothing from its first failure on, so this may be slow.

@@ -193,6 +193,13 @@ pub const KEYS: &[Key] = &[
         "Whether the controller gives leadership back to preferred replicas.",
     ),
     key(
+        "leader.imbalance.per.broker.percentage",
+        Kind::Int,
+        Some("10"),
+        Rule::AtLeast(0),
+        "Share of a broker's preferred partitions that others may lead before leadership is given back, in percent.",
+    ),
+    key(
         "leader.imbalance.check.interval.seconds",
         Kind::Long,
         Some("300"),
@@ -564,6 +571,20 @@ pub const KEYS: &[Key] = &[
         Some("true"),
         Rule::Any,
         "Whether a stopping broker hands its partitions over first.",
+    ),
+    key(
+        "controlled.shutdown.max.retries",
+        Kind::Int,
+        Some("3"),
+        Rule::AtLeast(0),
+        "How often a stopping broker asks again while it cannot hand over.",
+    ),
+    key(
+        "controlled.shutdown.retry.backoff.ms",
+        Kind::Long,
+        Some("5000"),
+        Rule::AtLeast(0),
+        "Pause before it asks again.",
     ),
     // Groups and offsets
     key(

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use client::zookeeper::session::op;
-use client::zookeeper::znodes::{EntityConfig, PartitionState as StateZnode, TopicAssignment};
+use client::zookeeper::znodes::{EntityConfig, TopicAssignment};
 use client::zookeeper::{CreateMode, MultiOp, Session, ZkError, paths};
 use protocol::types::Uuid;
 
-use super::{Fence, MULTI_OPS_MAX, commit};
+use super::Fence;
+use super::plan::first_state;
+use super::writes::MULTI_OPS_MAX;
 use crate::metadata::{Image, Topic};
 
 /// Longest topic name: with the partition behind it, it must fit a file name (`Topic.MAX_NAME_LENGTH`).
@@ -79,10 +81,7 @@ pub async fn create(session: &Session, fence: Option<Fence>, image: &Image, topi
             if ops.len() + 2 > MULTI_OPS_MAX {
                 break;
             }
-            let isr: Vec<i32> = replicas.iter().copied().filter(|replica| image.is_live(*replica)).collect();
-            let Some(leader) = isr.first().copied() else { continue };
-            let state =
-                StateZnode { controller_epoch: fence.epoch, leader, leader_epoch: 0, isr, ..Default::default() };
+            let Some(state) = first_state(image, replicas, fence.epoch) else { continue };
             ops.push(op::create(&paths::topic_partition(&topic.name, *partition), "", CreateMode::Persistent));
             ops.push(op::create(
                 &paths::partition_state(&topic.name, *partition),
@@ -115,11 +114,8 @@ pub async fn grow(
 ) -> Result<(), ZkError> {
     let mut assignment = topic.assignment.clone();
     assignment.partitions.extend(added.iter().map(|(partition, replicas)| (*partition, replicas.clone())));
-    commit(
-        session,
-        vec![fence.check(), op::set_data(&paths::topic(&topic.name), assignment.to_json(), topic.zk_version)],
-    )
-    .await
+    let ops = vec![fence.check(), op::set_data(&paths::topic(&topic.name), assignment.to_json(), topic.zk_version)];
+    session.multi(ops).await.map(|_| ())
 }
 
 /// Replaces the settings of a topic or broker, which are kept in the znode `path`.

@@ -11,8 +11,8 @@ use protocol::wire::Str;
 use runtime::clock::Instant;
 
 use super::RequestContext;
-use super::create_topics::{Refused, check_assignment, random_index, timeout};
-use crate::controller::assignment::assign;
+use super::create_topics::{Refused, candidates, check_assignment, not_controller, timeout, too_few};
+use crate::controller::assignment::{Start, assign};
 use crate::controller::topics::{PARTITIONS_MAX, grow};
 use crate::metadata::{Image, Topic};
 use crate::state::BrokerState;
@@ -47,8 +47,6 @@ async fn grow_one(
     validate_only: bool,
     deadline: Instant,
 ) -> Result<(), Refused> {
-    let not_controller =
-        || (ErrorCode::NOT_CONTROLLER, "This is not the correct controller for this cluster.".to_owned());
     let fence = broker.office.fence().ok_or_else(not_controller)?;
     let image = broker.metadata.image();
     let topic = image.topic(&asked.name).ok_or_else(|| {
@@ -57,7 +55,11 @@ async fn grow_one(
     if image.deletions.contains(&topic.name) {
         return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic '{}' is being deleted.", &*asked.name)));
     }
-    let added = added(broker, &image, topic, asked)?;
+    if !topic.assignment.adding_replicas.is_empty() || !topic.assignment.removing_replicas.is_empty() {
+        let text = format!("A partition reassignment is in progress for the topic '{}'.", &*asked.name);
+        return Err((ErrorCode::REASSIGNMENT_IN_PROGRESS, text));
+    }
+    let added = added(&image, topic, asked)?;
     if validate_only {
         return Ok(());
     }
@@ -78,12 +80,7 @@ async fn grow_one(
     }
 }
 
-fn added(
-    broker: &BrokerState,
-    image: &Image,
-    topic: &Topic,
-    asked: &CreatePartitionsTopic,
-) -> Result<BTreeMap<i32, Vec<i32>>, Refused> {
+fn added(image: &Image, topic: &Topic, asked: &CreatePartitionsTopic) -> Result<BTreeMap<i32, Vec<i32>>, Refused> {
     let current = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     let increment = asked.count - current;
     if increment < 0 {
@@ -114,10 +111,12 @@ fn added(
         check_assignment(image, &chosen, current, Some(replication))?;
         return Ok(chosen);
     }
-    if replication > image.brokers.len() {
-        let text = format!("Replication factor: {replication} larger than available brokers: {}.", image.brokers.len());
-        return Err((ErrorCode::INVALID_REPLICATION_FACTOR, text));
+    let brokers = candidates(image);
+    if replication > brokers.len() {
+        return Err(too_few(replication, &brokers));
     }
-    let brokers: Vec<i32> = image.brokers.keys().copied().collect();
-    Ok(assign(&brokers, increment, replication, random_index(broker), random_index(broker), current))
+    // The round goes on where the first partition began (`AdminZkClient.createNewPartitionsAssignment`).
+    let leader = topic.partitions.first().and_then(|first| first.replicas.first()).copied().unwrap_or_default();
+    let first = brokers.iter().position(|broker| broker.id >= leader).unwrap_or_default();
+    Ok(assign(&brokers, increment, replication, Start { first, shift: first, partition: current }))
 }

@@ -16,7 +16,7 @@ use runtime::clock::Instant;
 
 use super::RequestContext;
 use crate::config::topic::{TOPIC_KEYS, effective, validate};
-use crate::controller::assignment::assign;
+use crate::controller::assignment::{Candidate, Start, assign};
 use crate::controller::topics::{NewTopic, PARTITIONS_MAX, collisions, create, validate_name};
 use crate::metadata::Image;
 use crate::state::BrokerState;
@@ -27,6 +27,9 @@ const TIMEOUT_MS_MAX: i32 = 10 * 60 * 1000;
 const ON_DEMAND_LIMIT: Duration = Duration::from_secs(30);
 /// Topics that may be under way on demand at a time; more are told to ask again.
 const ON_DEMAND_MAX: usize = 1_000;
+
+/// Kafka's text for NOT_CONTROLLER.
+pub(super) const NOT_CONTROLLER_TEXT: &str = "This is not the correct controller for this cluster.";
 
 /// Why an admin request was refused: the code and what is wrong, for people.
 pub type Refused = (ErrorCode, String);
@@ -45,7 +48,7 @@ pub async fn handle(
     for topic in request.topics {
         let name = topic.name.clone();
         let created = if broker.office.fence().is_none() {
-            Err((ErrorCode::NOT_CONTROLLER, "This is not the correct controller for this cluster.".to_owned()))
+            Err(not_controller())
         } else if twice.contains(&name) {
             let client = context.client_id();
             let text = format!(
@@ -64,6 +67,11 @@ pub async fn handle(
         }));
     }
     CreateTopicsResponse { topics, ..Default::default() }
+}
+
+/// What a broker answers that is not the controller. Clients ask the one that Metadata names then.
+pub(super) fn not_controller() -> Refused {
+    (ErrorCode::NOT_CONTROLLER, NOT_CONTROLLER_TEXT.to_owned())
 }
 
 /// A wait that a request asks for, within bounds.
@@ -101,9 +109,7 @@ async fn write(broker: &BrokerState, image: &Image, new: &NewTopic) -> Result<()
             Ok(())
         }
         Err(error) if error.is_node_exists() => Err(exists(&new.name)),
-        Err(error) if error.is_bad_version() => {
-            Err((ErrorCode::NOT_CONTROLLER, "This is not the correct controller for this cluster.".to_owned()))
-        }
+        Err(error) if error.is_bad_version() => Err(not_controller()),
         Err(error) => Err((ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string())),
     }
 }
@@ -174,17 +180,24 @@ fn spread(
     if wanted == 0 {
         return Err((ErrorCode::INVALID_REPLICATION_FACTOR, "Replication factor must be larger than 0.".to_owned()));
     }
-    if wanted > image.brokers.len() {
-        let text = format!("Replication factor: {replication} larger than available brokers: {}.", image.brokers.len());
-        return Err((ErrorCode::INVALID_REPLICATION_FACTOR, text));
+    let brokers = candidates(image);
+    if wanted > brokers.len() {
+        return Err(too_few(wanted, &brokers));
     }
-    let brokers: Vec<i32> = image.brokers.keys().copied().collect();
-    Ok(assign(&brokers, partitions, wanted, random_index(broker), random_index(broker), 0))
+    let random = || usize::try_from(broker.random.below(u64::from(u16::MAX))).unwrap_or_default();
+    Ok(assign(&brokers, partitions, wanted, Start { first: random(), shift: random(), partition: 0 }))
 }
 
-/// A random number to start a round of brokers with.
-pub(super) fn random_index(broker: &BrokerState) -> usize {
-    usize::try_from(broker.random.below(u64::from(u16::MAX))).unwrap_or_default()
+/// The brokers that may get new replicas: those that are not about to stop.
+pub(super) fn candidates(image: &Image) -> Vec<Candidate> {
+    let staying = image.brokers.values().filter(|broker| !broker.shutting_down);
+    staying.map(|broker| Candidate { id: broker.id, rack: broker.rack.clone() }).collect()
+}
+
+/// Why there are not so many replicas.
+pub(super) fn too_few(replication: usize, brokers: &[Candidate]) -> Refused {
+    let text = format!("Replication factor: {replication} larger than available brokers: {}.", brokers.len());
+    (ErrorCode::INVALID_REPLICATION_FACTOR, text)
 }
 
 /// Checks replicas that a client has chosen. `replication` is that of the partitions there are already.
@@ -294,7 +307,7 @@ fn on_demand(broker: &BrokerState, image: &Image, name: &str) -> Result<NewTopic
         overrides.insert("cleanup.policy".to_owned(), "compact".to_owned());
         overrides.insert("compression.type".to_owned(), "producer".to_owned());
         overrides.insert("segment.bytes".to_owned(), groups.offsets_topic_segment_bytes.to_string());
-        let live = i16::try_from(image.brokers.len()).unwrap_or(i16::MAX);
+        let live = i16::try_from(candidates(image).len()).unwrap_or(i16::MAX);
         (groups.offsets_topic_partitions, groups.offsets_topic_replication_factor.min(live))
     } else {
         (-1, -1)

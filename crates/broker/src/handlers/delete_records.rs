@@ -59,5 +59,7 @@ fn delete(hosted: &HostedPartition, offset: i64) -> Result<Offset, ErrorCode> {
         return Err(ErrorCode::POLICY_VIOLATION);
     }
     let before = if offset == HIGH_WATERMARK { hosted.high_watermark() } else { Offset(offset) };
-    hosted.log().delete_records_before(before).map_err(|error| ErrorCode(error.code()))
+    let start = hosted.log().delete_records_before(before).map_err(|error| ErrorCode(error.code()))?;
+    hosted.log_start_moved();
+    Ok(start)
 }

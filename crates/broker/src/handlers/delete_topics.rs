@@ -9,7 +9,7 @@ use protocol::wire::Str;
 use runtime::clock::Instant;
 
 use super::RequestContext;
-use super::create_topics::{Refused, timeout};
+use super::create_topics::{Refused, not_controller, timeout};
 use crate::controller::topics::request_deletion;
 use crate::state::BrokerState;
 
@@ -28,7 +28,8 @@ pub async fn handle(
     let asked: Vec<(Option<Str>, Uuid)> = by_name.chain(by_state).collect();
     let mut responses = Vec::with_capacity(asked.len());
     for (name, id) in asked {
-        let found = find(&broker, name.as_ref(), id);
+        // Only the controller says what there is to delete.
+        let found = if broker.office.is_held() { find(&broker, name.as_ref(), id) } else { Err(not_controller()) };
         let (name, topic_id) = match &found {
             Ok((name, id)) => (Some(name.clone()), *id),
             Err(_) => (name, id),
@@ -66,9 +67,6 @@ fn find(broker: &BrokerState, name: Option<&Str>, id: Uuid) -> Result<(Str, Uuid
 }
 
 async fn delete(broker: &BrokerState, version: i16, name: &str, deadline: Instant) -> Result<(), Refused> {
-    if broker.office.fence().is_none() {
-        return Err((ErrorCode::NOT_CONTROLLER, "This is not the correct controller for this cluster.".to_owned()));
-    }
     if !broker.config.delete_topics {
         let code = if version < DELETION_DISABLED_FROM {
             ErrorCode::INVALID_REQUEST

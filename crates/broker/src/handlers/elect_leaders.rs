@@ -12,9 +12,9 @@ use protocol::wire::Str;
 use replication::election::Election;
 
 use super::RequestContext;
-use super::create_topics::{Refused, timeout};
-use crate::controller::plan::{Action, NotElected, elect_on_request};
-use crate::controller::{Fence, write_elections};
+use super::create_topics::{NOT_CONTROLLER_TEXT, Refused, timeout};
+use crate::controller::plan::{NotElected, SetState, elect_on_request};
+use crate::controller::{Fence, write_states};
 use crate::metadata::Image;
 use crate::state::BrokerState;
 
@@ -48,10 +48,9 @@ pub async fn handle(
         }
     };
     let Some(fence) = broker.office.fence() else {
-        let why = "This is not the correct controller for this cluster.";
-        return respond(ErrorCode::NOT_CONTROLLER, refuse_all(asked, ErrorCode::NOT_CONTROLLER, why));
+        return respond(ErrorCode::NOT_CONTROLLER, refuse_all(asked, ErrorCode::NOT_CONTROLLER, NOT_CONTROLLER_TEXT));
     };
-    let (actions, mut outcomes) = plan(&image, asked, election, fence);
+    let (states, mut outcomes) = plan(&image, asked, election, fence);
     if all {
         // Who asks for all wants to hear of those that needed it only.
         outcomes.values_mut().for_each(|partitions| {
@@ -59,9 +58,9 @@ pub async fn handle(
                 .retain(|_, outcome| !matches!(outcome, Err((code, _)) if *code == ErrorCode::ELECTION_NOT_NEEDED));
         });
     }
-    match write_elections(&broker.zookeeper.session(), fence, &actions).await {
+    match write_states(&broker.zookeeper.session(), Some(fence), states.clone()).await {
         Ok(_) => {
-            let shows = |image: &Image| actions.iter().all(|action| is_shown(image, action));
+            let shows = |image: &Image| states.iter().all(|state| is_shown(image, state));
             if broker.metadata.wait_until(broker.clock, deadline, shows).await.is_none() {
                 let late = (ErrorCode::REQUEST_TIMED_OUT, "The new leader was not seen in time.".to_owned());
                 replace_elected(&mut outcomes, &late);
@@ -85,17 +84,17 @@ fn refuse_all(asked: BTreeSet<(String, i32)>, code: ErrorCode, why: &str) -> Out
     outcomes
 }
 
-fn plan(image: &Image, asked: BTreeSet<(String, i32)>, election: Election, fence: Fence) -> (Vec<Action>, Outcomes) {
-    let mut actions = Vec::new();
+fn plan(image: &Image, asked: BTreeSet<(String, i32)>, election: Election, fence: Fence) -> (Vec<SetState>, Outcomes) {
+    let mut states = Vec::new();
     let mut outcomes = Outcomes::new();
     for (name, number) in asked {
-        let outcome = elect_one(image, &name, number, election, fence).map(|action| actions.push(action));
+        let outcome = elect_one(image, &name, number, election, fence).map(|state| states.push(state));
         outcomes.entry(name).or_default().insert(number, outcome);
     }
-    (actions, outcomes)
+    (states, outcomes)
 }
 
-fn elect_one(image: &Image, name: &str, number: i32, election: Election, fence: Fence) -> Result<Action, Refused> {
+fn elect_one(image: &Image, name: &str, number: i32, election: Election, fence: Fence) -> Result<SetState, Refused> {
     let found = image.topic(name).and_then(|topic| Some((topic, topic.partition(number)?)));
     let Some((topic, partition)) = found else {
         return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "The partition does not exist.".to_owned()));
@@ -117,10 +116,9 @@ fn elect_one(image: &Image, name: &str, number: i32, election: Election, fence: 
     })
 }
 
-fn is_shown(image: &Image, action: &Action) -> bool {
-    let Action::SetState { topic, partition, state, .. } = action else { return true };
-    let shown = image.topic(topic).and_then(|topic| topic.partition(*partition)?.state.as_ref());
-    shown.is_none_or(|shown| shown.leader_epoch >= state.leader_epoch)
+fn is_shown(image: &Image, set: &SetState) -> bool {
+    let shown = image.topic(&set.topic).and_then(|topic| topic.partition(set.partition)?.state.as_ref());
+    shown.is_none_or(|shown| shown.leader_epoch >= set.state.leader_epoch)
 }
 
 fn replace_elected(outcomes: &mut Outcomes, with: &Refused) {

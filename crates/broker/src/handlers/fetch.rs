@@ -31,7 +31,7 @@ use crate::metadata::Image;
 use crate::network::connection::PendingAnswer;
 use crate::network::{Answer, FileSlice, Response};
 use crate::replica_manager::HostedPartition;
-use crate::replica_manager::purgatory::Ticket;
+use crate::replica_manager::purgatory::{News, Ticket};
 use crate::state::BrokerState;
 
 /// Longest wait a request may ask for.
@@ -80,13 +80,15 @@ struct Answered {
     slice: Option<FileSlice>,
     /// None where it is not held here.
     hosted: Option<Arc<HostedPartition>>,
+    /// Whether the follower had everything, and was in sync, before the log was read.
+    settled: bool,
 }
 
 /// Answers a fetch, now or when enough has come.
 pub fn start(broker: &Arc<BrokerState>, context: RequestContext, reader: &mut Reader) -> Result<Answer, WireError> {
     let request = FetchRequest::decode(reader, context.version)?;
     let replica_id = if context.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
-    let plan = match broker.fetch_sessions.plan(&request) {
+    let plan = match broker.fetch_sessions.plan(&request, replica_id >= 0) {
         Ok(plan) => plan,
         Err(code) => {
             let response = FetchResponse { error_code: code.0, ..Default::default() };
@@ -127,7 +129,7 @@ fn later(future: impl Future<Output = Option<Response>> + Send + 'static) -> Ans
 
 impl Fetch {
     fn is_enough(&self, found: &Found) -> bool {
-        found.decided || found.bytes >= self.min_bytes || self.plan.wanted.is_empty()
+        found.decided || found.bytes >= self.min_bytes || self.plan.is_empty()
     }
 
     /// A follower that fetches from an offset has everything before it.
@@ -155,7 +157,31 @@ impl Fetch {
         }
     }
 
-    async fn wait(mut self, missing: usize, deadline: Instant) -> Option<Response> {
+    async fn wait(self, missing: usize, deadline: Instant) -> Option<Response> {
+        match self.plan.news.clone() {
+            Some(news) => self.wait_for_news(&news, deadline).await,
+            None => self.wait_for_bytes(missing, deadline).await,
+        }
+    }
+
+    /// The wait of a follower's session: its partitions call.
+    async fn wait_for_news(mut self, news: &News, deadline: Instant) -> Option<Response> {
+        loop {
+            let in_time = tokio::select! {
+                biased;
+                () = news.called() => true,
+                () = self.broker.clock.sleep_until(deadline) => false,
+            };
+            self.plan.refresh();
+            let (fetch, found) = self.look_anywhere().await?;
+            if !in_time || fetch.is_enough(&found) {
+                return fetch.finish(found).await;
+            }
+            self = fetch;
+        }
+    }
+
+    async fn wait_for_bytes(mut self, missing: usize, deadline: Instant) -> Option<Response> {
         let mut missing = missing;
         loop {
             let ticket = Ticket::new(i64::try_from(missing).unwrap_or(i64::MAX));
@@ -255,14 +281,20 @@ impl Fetch {
         for wanted in &self.plan.wanted {
             let room = self.max_bytes.saturating_sub(found.bytes);
             let whole_first_batch = found.bytes == 0 || self.context.version < WHOLE_FIRST_BATCH_FROM;
-            let ((data, slice), hosted) = match self.find(&image, wanted) {
+            let hosted = self.find(&image, wanted);
+            if let (Ok(hosted), Some(news)) = (&hosted, &self.plan.news) {
+                // Before the look: what comes after it calls.
+                hosted.watchers.add(news, wanted.number);
+            }
+            let settled = hosted.as_ref().is_ok_and(|hosted| self.is_settled(hosted, wanted));
+            let ((data, slice), hosted) = match hosted {
                 Ok(hosted) => (self.read(&image, reach, &hosted, wanted, room, whole_first_batch)?, Some(hosted)),
                 Err(code) => ((refused(wanted, code), None), None),
             };
             found.decided |=
                 data.error_code != 0 || data.diverging_epoch.epoch >= 0 || data.preferred_read_replica >= 0;
             found.bytes += data.records.len();
-            found.partitions.push(Answered { wanted: wanted.clone(), data, slice, hosted });
+            found.partitions.push(Answered { wanted: wanted.clone(), data, slice, hosted, settled });
         }
         Some(found)
     }
@@ -380,10 +412,11 @@ impl Fetch {
         let mut responses: Vec<FetchableTopicResponse> = Vec::new();
         let mut files = Vec::new();
         let mut leaders = BTreeSet::new();
+        let mut telling = self.plan.telling();
         for answered in found.partitions {
             self.count(&answered);
-            let Answered { wanted, data, slice, .. } = answered;
-            if !self.plan.tell(&wanted, &data) {
+            let Answered { wanted, data, slice, settled, .. } = answered;
+            if !telling.tell(&wanted, &data, settled) {
                 continue;
             }
             if data.current_leader.leader_id >= 0 {
@@ -401,6 +434,7 @@ impl Fetch {
                 }),
             }
         }
+        drop(telling);
         let nodes = self.broker.endpoints_of(&leaders, self.context.listener).into_iter();
         let node_endpoints =
             nodes.map(|node| NodeEndpoint { node_id: node.id, host: node.host, port: node.port, rack: node.rack });

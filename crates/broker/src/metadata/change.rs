@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::zookeeper::znodes::TopicAssignment;
-use protocol::types::Uuid;
+use protocol::types::{BrokerId, Uuid};
+use replication::{BrokerEpoch, LiveBrokers};
 
-use super::image::{Image, LiveBroker, Partition, PartitionState, Topic};
+use super::image::{Image, LiveBroker, Partition, PartitionState, ReassignmentRequest, Topic};
 use crate::config::{Settings, TopicConfig};
 
 /// What a znode says now; nothing where it is gone.
@@ -26,10 +27,10 @@ pub enum Change {
     BrokerOverrides(Option<i32>, Option<BTreeMap<String, String>>),
     /// `/admin/delete_topics/T`.
     Deletion(Arc<str>, bool),
-    /// `/admin/preferred_replica_election`: whether it is there.
-    PreferredElection(bool),
-    /// `/admin/reassign_partitions`: whether it is there.
-    Reassignment(bool),
+    /// `/admin/preferred_replica_election`: the partitions it names.
+    PreferredElection(Option<Vec<(String, i32)>>),
+    /// `/admin/reassign_partitions`.
+    Reassignment(Option<ReassignmentRequest>),
 }
 
 /// A topic's znode as it was read.
@@ -50,11 +51,12 @@ impl Image {
     /// Takes a change in. News older than what the image holds (by the znode's version) is left out.
     pub fn apply(&mut self, change: Change, settings: &Settings) {
         match change {
-            Change::Broker(id, Some(broker)) => {
-                self.brokers.insert(id, Arc::new(broker));
-            }
-            Change::Broker(id, None) => {
-                self.brokers.remove(&id);
+            Change::Broker(id, broker) => {
+                match broker {
+                    Some(broker) => self.brokers.insert(id, Arc::new(broker)),
+                    None => self.brokers.remove(&id),
+                };
+                self.live = Arc::new(live(self.brokers.values()));
             }
             Change::Controller(controller) => self.controller = controller,
             Change::Topic(name, assignment) => self.apply_topic(name, assignment, settings),
@@ -72,8 +74,8 @@ impl Image {
             Change::Deletion(name, false) => {
                 self.deletions.remove(&name);
             }
-            Change::PreferredElection(asked) => self.preferred_election = asked,
-            Change::Reassignment(asked) => self.reassignment = asked,
+            Change::PreferredElection(asked) => self.preferred_election = asked.map(Arc::new),
+            Change::Reassignment(asked) => self.reassignment = asked.map(Arc::new),
         }
     }
 
@@ -158,6 +160,18 @@ impl Image {
             self.topic_overrides.insert(name, overrides);
         }
     }
+}
+
+/// Registrations in the words of the replication rules.
+fn live<'a>(brokers: impl Iterator<Item = &'a Arc<LiveBroker>>) -> LiveBrokers {
+    let mut live = LiveBrokers::new();
+    for broker in brokers {
+        live.register(BrokerId(broker.id), BrokerEpoch(broker.epoch));
+        if broker.shutting_down {
+            live.set_shutting_down(BrokerId(broker.id));
+        }
+    }
+    live
 }
 
 #[cfg(test)]

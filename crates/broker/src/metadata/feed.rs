@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use client::zookeeper::paths::{self, BrokersPath};
 use client::zookeeper::znodes::{
-    BrokerRegistration, Controller, EntityConfig, PartitionState as StateZnode, TopicAssignment,
+    BrokerRegistration, Controller, EntityConfig, PartitionElection, PartitionState as StateZnode,
+    Reassignment as ReassignmentZnode, TopicAssignment,
 };
 use client::zookeeper::{AddWatchMode, EventType, PersistentWatch, Session, SessionState, Stat, WatchNotice, ZkError};
 use protocol::zookeeper::path::join;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::change::{Change, TopicRead};
-use super::image::{Endpoint, Image, LiveBroker, PartitionState};
+use super::image::{Endpoint, Image, LiveBroker, PartitionState, ReassignmentRequest};
 
 /// The parent of topic configurations.
 pub const TOPIC_CONFIGS: &str = "/config/topics";
@@ -337,10 +338,26 @@ pub fn understand(path: &str, value: Option<(Bytes, Stat)>) -> Result<Option<Cha
         return Ok(Some(Change::Controller(controller.map(|controller| controller.broker.0))));
     }
     if path == paths::PREFERRED_REPLICA_ELECTION {
-        return Ok(Some(Change::PreferredElection(value.is_some())));
+        let read = |(data, _): (Bytes, Stat)| match PartitionElection::parse(path, &data) {
+            Ok(election) => election.partitions,
+            Err(error) => {
+                warn!(%error, "a request for a preferred replica election names no partition");
+                Vec::new()
+            }
+        };
+        return Ok(Some(Change::PreferredElection(value.map(read))));
     }
     if path == paths::REASSIGN_PARTITIONS {
-        return Ok(Some(Change::Reassignment(value.is_some())));
+        let read = |(data, stat): (Bytes, Stat)| {
+            let mut asked = ReassignmentZnode::parse(path, &data)?.partitions;
+            // Of two wishes for a partition the later one counts, or they would take turns.
+            let mut seen = HashSet::new();
+            asked.reverse();
+            asked.retain(|(topic, partition, _)| seen.insert((topic.clone(), *partition)));
+            asked.reverse();
+            Ok::<_, ZkError>(ReassignmentRequest { asked, zk_version: stat.version })
+        };
+        return Ok(Some(Change::Reassignment(value.map(read).transpose()?)));
     }
     if let Some(topic) = deleted_topic(path) {
         return Ok(Some(Change::Deletion(topic, value.is_some())));
@@ -391,5 +408,6 @@ fn registered(path: &str, id: i32, data: &[u8], stat: &Stat) -> Result<LiveBroke
         rack: registration.rack,
         epoch: stat.czxid,
         is_tidemill: registration.marker.is_some(),
+        shutting_down: registration.shutting_down,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use client::zookeeper::znodes::{self, TopicAssignment};
 use protocol::types::{BrokerId, LeaderEpoch, Uuid};
-use replication::{LeaderAndIsr, LeaderRecoveryState};
+use replication::{LeaderAndIsr, LeaderRecoveryState, LiveBrokers};
 
 use crate::config::{Throttles, TopicConfig};
 
@@ -15,6 +15,8 @@ use crate::config::{Throttles, TopicConfig};
 pub struct Image {
     /// Live brokers by id.
     pub brokers: BTreeMap<i32, Arc<LiveBroker>>,
+    /// The same in the words of the replication rules; another one whenever a registration changed.
+    pub live: Arc<LiveBrokers>,
     /// Who holds `/controller`.
     pub controller: Option<i32>,
     /// Topics by name.
@@ -29,10 +31,10 @@ pub struct Image {
     pub topic_overrides: BTreeMap<Arc<str>, Arc<BTreeMap<String, String>>>,
     /// Overrides of `/config/brokers`, by broker; those for all under none.
     pub broker_overrides: BTreeMap<Option<i32>, Arc<BTreeMap<String, String>>>,
-    /// Whether `/admin/preferred_replica_election` is there.
-    pub preferred_election: bool,
-    /// Whether `/admin/reassign_partitions` is there.
-    pub reassignment: bool,
+    /// The partitions that `/admin/preferred_replica_election` names, while it is there.
+    pub preferred_election: Option<Arc<Vec<(String, i32)>>>,
+    /// What `/admin/reassign_partitions` asks for, while it is there.
+    pub reassignment: Option<Arc<ReassignmentRequest>>,
     /// Whether the tree was read in full since the last session began.
     pub complete: bool,
 }
@@ -50,6 +52,17 @@ pub struct LiveBroker {
     pub epoch: i64,
     /// Whether it is of our make.
     pub is_tidemill: bool,
+    /// Whether it is about to stop, so that it should lead nothing any more.
+    pub shutting_down: bool,
+}
+
+/// `/admin/reassign_partitions`, as old tools write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReassignmentRequest {
+    /// Topic, partition, and the replicas it shall have.
+    pub asked: Vec<(String, i32, Vec<i32>)>,
+    /// Version of the znode, for conditional writes.
+    pub zk_version: i32,
 }
 
 /// An advertised address.

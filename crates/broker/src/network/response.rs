@@ -70,6 +70,27 @@ impl Response {
         Ok(())
     }
 
+    /// The whole frame in memory, size included: for whoever has no socket.
+    ///
+    /// # Errors
+    /// What the disk says of a slice.
+    pub fn into_bytes(self) -> io::Result<Bytes> {
+        let mut frame = Vec::new();
+        for piece in self.pieces {
+            match piece {
+                Piece::Bytes(bytes) => frame.extend_from_slice(&bytes),
+                Piece::External { index, length } => {
+                    let slice = self.files.get(index).filter(|slice| slice.length == length as u64);
+                    let slice = slice.ok_or_else(|| io::Error::other("a response's gap has no payload of its size"))?;
+                    let start = frame.len();
+                    frame.resize(start + length, 0);
+                    slice.file.read_exact_at(&mut frame[start..], slice.position)?;
+                }
+            }
+        }
+        Ok(Bytes::from(frame))
+    }
+
     /// The bytes of a frame without file slices, to be sent together with its neighbours.
     fn take_single(&mut self) -> Option<Bytes> {
         match self.pieces.as_mut_slice() {

@@ -23,7 +23,7 @@ use storage::{AppendError, AppendInfo, AppendOptions, Flusher, Log};
 use tokio::sync::oneshot;
 use tracing::{debug, error, info};
 
-use super::purgatory::{Ticket, Waiters};
+use super::purgatory::{Ticket, Waiters, Watchers};
 use super::states::{StateRequest, StateRequests};
 use crate::config::TopicConfig;
 use crate::control::ZooKeeper;
@@ -47,8 +47,10 @@ pub struct HostedPartition {
     outside: Outside,
     /// Who waits for the high watermark to rise.
     pub committed: Waiters,
-    /// Followers that wait for records.
+    /// Followers without a session that wait for records.
     pub appended: Waiters,
+    /// Followers' sessions.
+    pub watchers: Watchers,
 }
 
 /// What a partition reaches beyond its log.
@@ -127,6 +129,7 @@ impl HostedPartition {
             outside,
             committed: Waiters::default(),
             appended: Waiters::default(),
+            watchers: Watchers::default(),
         }
     }
 
@@ -253,8 +256,14 @@ impl HostedPartition {
                     self.log.set_high_watermark(replica.high_watermark().max(offset));
                     drop(replica);
                     self.committed.call_all();
+                    // Followers hear of it with their next answer; an answer for it alone would double the requests of every write.
+                    self.watchers.call(false);
                 }
-                Effect::CheckAcks => self.committed.call_all(),
+                Effect::CheckAcks => {
+                    self.committed.call_all();
+                    // Who left the ISR is looked at again with each fetch.
+                    self.watchers.call(false);
+                }
                 Effect::ProposeIsr(proposal) => {
                     self.outside.requests.send(StateRequest::ProposeIsr(self.clone(), proposal))
                 }
@@ -286,6 +295,12 @@ impl HostedPartition {
     fn call_everybody(&self) {
         self.committed.call_all();
         self.appended.call_all();
+        self.watchers.call(true);
+    }
+
+    /// The log begins later than before.
+    pub fn log_start_moved(&self) {
+        self.watchers.call(true);
     }
 
     /// Lets the partition go: whoever waits is told that the leader is elsewhere.
@@ -389,6 +404,7 @@ impl HostedPartition {
         self.counters.messages_in.add((info.last_offset.0 - info.first_offset.0 + 1).unsigned_abs());
         self.counters.bytes_in.add(bytes as u64);
         self.appended.bytes_came(bytes);
+        self.watchers.call(true);
         if let Some(effects) = effects {
             self.carry_out(effects);
         }

@@ -2,7 +2,10 @@
 //!
 //! A waiting request holds a [`Ticket`] and leaves a weak copy with each partition it waits for; the partition calls once, and the request looks again. The time limit of
 //! a wait is tokio's timer wheel. An idle consumer costs no CPU: nothing polls.
+//!
+//! A follower waits for a thousand partitions again and again, so it leaves no tickets: its session stays known to them ([`Watchers`]), and they call there ([`News`]).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -86,6 +89,62 @@ impl Waiters {
         };
         for ticket in waiting.iter().filter_map(Weak::upgrade) {
             ticket.called.notify_one();
+        }
+    }
+}
+
+/// Where the partitions of a follower's fetch session call when they have something for it: their numbers in the session, each once, and the fetch that waits.
+#[derive(Debug, Default)]
+pub struct News {
+    called: Mutex<BTreeSet<usize>>,
+    waiting: Notify,
+}
+
+impl News {
+    /// A partition has news, which is worth an answer at once where `urgent`, and else goes with the next.
+    pub fn call(&self, number: usize, urgent: bool) {
+        self.called.lock().insert(number);
+        if urgent {
+            self.waiting.notify_one();
+        }
+    }
+
+    /// Who called since this was asked last.
+    pub fn take(&self) -> BTreeSet<usize> {
+        std::mem::take(&mut *self.called.lock())
+    }
+
+    /// Waits for an urgent call. One that came before is not lost.
+    pub async fn called(&self) {
+        self.waiting.notified().await;
+    }
+}
+
+/// The sessions that watch one partition.
+#[derive(Debug, Default)]
+pub struct Watchers {
+    sessions: Mutex<Vec<(Weak<News>, usize)>>,
+}
+
+impl Watchers {
+    /// Has the partition call there from now on, under this number.
+    pub fn add(&self, news: &Arc<News>, number: usize) {
+        let mut sessions = self.sessions.lock();
+        match sessions.iter_mut().find(|(known, _)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(news))) {
+            Some((_, known)) => *known = number,
+            None => {
+                sessions.retain(|(known, _)| known.strong_count() > 0);
+                sessions.push((Arc::downgrade(news), number));
+            }
+        }
+    }
+
+    /// Calls all.
+    pub fn call(&self, urgent: bool) {
+        for (news, number) in &*self.sessions.lock() {
+            if let Some(news) = news.upgrade() {
+                news.call(*number, urgent);
+            }
         }
     }
 }

@@ -14,8 +14,8 @@ use tracing::{debug, info, warn};
 use super::HostedPartition;
 use super::ReplicaManager;
 use crate::control::ZooKeeper;
-use crate::controller::plan::Action;
-use crate::controller::write_own_states;
+use crate::controller;
+use crate::controller::plan::SetState;
 use crate::metadata::{Change, PartitionState};
 use crate::metrics::Counter;
 
@@ -79,42 +79,42 @@ pub async fn write_states(
 ) {
     let mut waiting = Vec::new();
     while requests.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
-        let mut actions = Vec::new();
+        let mut states = Vec::new();
         let mut purposes = Vec::new();
         for request in waiting.drain(..) {
             match request {
                 StateRequest::ProposeIsr(hosted, proposal) => match proposed(&hosted, &proposal) {
-                    Some(action) => {
+                    Some(state) => {
                         info!(partition = %hosted.partition(), isr = ?proposal.isr, "changing the ISR");
-                        actions.push(action);
+                        states.push(state);
                         let before = hosted.last_state().map_or(0, |last| last.isr.len());
                         purposes.push((hosted, Purpose::Isr(proposal.leader_epoch, proposal.isr.len().cmp(&before))));
                     }
                     None => hosted.on_isr_update(proposal.leader_epoch, IsrUpdate::VersionConflict),
                 },
                 StateRequest::Raise(hosted, state) => {
-                    if let Some(action) = raised(&hosted, &state) {
-                        actions.push(action);
+                    if let Some(state) = raised(&hosted, &state) {
+                        states.push(state);
                         purposes.push((hosted, Purpose::Epoch));
                     }
                 }
                 StateRequest::GiveUp(hosted) => {
-                    if let Some(action) = given_up(replicas.id(), &hosted) {
+                    if let Some(state) = given_up(replicas.id(), &hosted) {
                         info!(partition = %hosted.partition(), "leaving the lead to others: the log takes no appends");
-                        actions.push(action);
+                        states.push(state);
                         purposes.push((hosted, Purpose::GiveUp));
                     }
                 }
                 StateRequest::Reread(hosted) => reread(&replicas, &zookeeper, &hosted).await,
             }
         }
-        if !actions.is_empty() {
-            write(&replicas, &zookeeper, actions, purposes).await;
+        if !states.is_empty() {
+            write(&replicas, &zookeeper, states, purposes).await;
         }
     }
 }
 
-fn proposed(hosted: &HostedPartition, proposal: &IsrProposal) -> Option<Action> {
+fn proposed(hosted: &HostedPartition, proposal: &IsrProposal) -> Option<SetState> {
     let last = hosted.last_state().filter(|last| last.zk_version == proposal.expected_partition_epoch)?;
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect();
     // A leader that was elected out of the ISR has recovered once it changes the ISR.
@@ -128,14 +128,14 @@ fn proposed(hosted: &HostedPartition, proposal: &IsrProposal) -> Option<Action> 
     Some(set_state(hosted, state, last.zk_version))
 }
 
-fn raised(hosted: &HostedPartition, state: &LeaderAndIsr) -> Option<Action> {
+fn raised(hosted: &HostedPartition, state: &LeaderAndIsr) -> Option<SetState> {
     let last = hosted.last_state().filter(|last| last.zk_version == state.partition_epoch)?;
     let state = StateZnode { leader_epoch: state.leader_epoch.0, ..last.znode };
     Some(set_state(hosted, state, last.zk_version))
 }
 
 /// Without this broker, and without a leader: the controller elects one of those that are in sync. Alone in the ISR it stays, for nobody else has all that was committed.
-fn given_up(id: i32, hosted: &HostedPartition) -> Option<Action> {
+fn given_up(id: i32, hosted: &HostedPartition) -> Option<SetState> {
     let last = hosted.last_state().filter(|last| last.leader == id)?;
     let isr: Vec<i32> = last.isr.iter().copied().filter(|replica| *replica != id).collect();
     if isr.is_empty() {
@@ -145,18 +145,18 @@ fn given_up(id: i32, hosted: &HostedPartition) -> Option<Action> {
     Some(set_state(hosted, state, last.zk_version))
 }
 
-fn set_state(hosted: &HostedPartition, state: StateZnode, expected: i32) -> Action {
+fn set_state(hosted: &HostedPartition, state: StateZnode, expected: i32) -> SetState {
     let partition = hosted.partition();
-    Action::SetState { topic: partition.topic.clone(), partition: partition.partition, state, expected }
+    SetState { topic: partition.topic.clone(), partition: partition.partition, state, expected }
 }
 
 async fn write(
     replicas: &ReplicaManager,
     zookeeper: &ZooKeeper,
-    actions: Vec<Action>,
+    states: Vec<SetState>,
     purposes: Vec<(Arc<HostedPartition>, Purpose)>,
 ) {
-    let written = write_own_states(&zookeeper.session(), &actions).await;
+    let written = controller::write_states(&zookeeper.session(), None, states).await;
     for (hosted, purpose) in purposes {
         let partition = hosted.partition();
         let new = written.as_ref().ok().and_then(|changes| {

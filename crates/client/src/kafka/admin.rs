@@ -5,6 +5,7 @@
 //! - [`configs`]: configurations of topics and brokers
 //! - [`groups`]: groups, their members and offsets
 //! - [`records`]: offsets of partitions, deletion of records, log directories
+//! - [`replicas`]: what each replica holds
 //!
 //! A call with several names has a result per name, in the order of the answer. Whatever changes something is repeated only where the broker
 //! has certainly not acted on it (no connection, NOT_CONTROLLER, NOT_COORDINATOR); questions are repeated until `default.api.timeout.ms`.
@@ -12,6 +13,7 @@
 pub mod configs;
 pub mod groups;
 pub mod records;
+pub mod replicas;
 pub mod topics;
 
 use std::future::Future;
@@ -24,6 +26,7 @@ use runtime::clock::Instant;
 pub use self::configs::{AlterOperation, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
 pub use self::groups::{GroupDescription, GroupListing, GroupMemberDescription};
 pub use self::records::{LogDirDescription, ReplicaSize};
+pub use self::replicas::{ReplicaBytes, ReplicasRead};
 pub use self::topics::{ClusterDescription, ElectionType, NewTopic, Reassignment};
 
 use super::cluster::{Cluster, Lane};
@@ -88,7 +91,8 @@ impl Admin {
                 Ok(Err(error)) => error,
                 Err(_elapsed) => return Err(self.timed_out(call, started, deadline, last)),
             };
-            if error.code() == Some(ErrorCode::NOT_CONTROLLER) {
+            let is_gone = to == To::Controller && error.code().is_none() && error.is_retriable();
+            if error.code() == Some(ErrorCode::NOT_CONTROLLER) || is_gone {
                 // The new one may still be coming; a failure to ask shows itself in the next attempt.
                 let _ = tokio::time::timeout_at(deadline, self.cluster.refresh_brokers()).await;
             } else if !error.is_retriable() {

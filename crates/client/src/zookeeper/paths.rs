@@ -42,6 +42,8 @@ pub const LOG_DIR_EVENT_PREFIX: &str = "log_dir_event_";
 pub const CLUSTER_ID: &str = "/cluster/id";
 /// Producer ids given out last.
 pub const LATEST_PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
+/// The last epoch of each broker, which outlives its registration. Ours, not Kafka's.
+pub const BROKER_EPOCHS: &str = "/tidemill/broker_epochs";
 /// Name of the entity that stands for all those without one of their own.
 pub const DEFAULT_ENTITY: &str = "<default>";
 
@@ -66,6 +68,11 @@ pub const PERSISTENT: &[&str] = &[
 /// A live broker's registration.
 pub fn broker_id(broker: BrokerId) -> String {
     format!("{BROKER_IDS}/{broker}")
+}
+
+/// The last epoch a broker registered with: plain text.
+pub fn broker_epoch(broker: BrokerId) -> String {
+    format!("{BROKER_EPOCHS}/{broker}")
 }
 
 /// A topic's replica assignment.

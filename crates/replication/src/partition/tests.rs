@@ -240,6 +240,17 @@ fn a_follower_that_lacks_committed_records_is_not_eligible() {
 }
 
 #[test]
+fn a_follower_of_an_idle_partition_has_its_full_time_from_the_first_append() {
+    let mut partition = leader(&[1, 2], &[1, 2], 1, FlushBeforeAck::Never);
+    fetch(&mut partition, 2, 0, NOW);
+    // Nothing comes for an hour, and a session does not fetch again what has no news.
+    let later = NOW + 3_600_000;
+    assert!(partition.on_append(Offset(5), later).is_empty());
+    assert!(partition.on_tick(later + LAG).is_empty());
+    assert!(!partition.on_tick(later + LAG + 1).is_empty());
+}
+
+#[test]
 fn a_follower_that_keeps_up_with_the_past_is_in_sync() {
     let mut partition = leader(&[1, 2], &[1, 2], 1, FlushBeforeAck::Never);
     // Each fetch reaches what was the log end at the fetch before: never equal, never behind.

@@ -1,8 +1,13 @@
 use protocol::records::BatchOptions;
 use protocol::records::message_set::down_convert;
+use protocol::types::BrokerId;
+use runtime::sim_disk::{Fault, Operation, SimDisk};
+use runtime::{Clock, Disk};
 
 use super::*;
-use crate::testing::{TestDir, append, batch, batch_of, records_from, try_append, values};
+use crate::config::LogManagerConfig;
+use crate::log_manager::LogManager;
+use crate::testing::{TestDir, append, batch, batch_of, partition, records_from, try_append, values};
 
 fn placed(base_offset: i64, epoch: i32, values: &[&str]) -> Vec<u8> {
     let options = BatchOptions {
@@ -11,6 +16,30 @@ fn placed(base_offset: i64, epoch: i32, values: &[&str]) -> Vec<u8> {
         ..BatchOptions::default()
     };
     batch_of(options, values, 1000)
+}
+
+/// Found by the simulator (seed 482): the disk was full between the epochs and the batches, and the next fetch told the first epoch to begin where it went on.
+#[test]
+fn epochs_of_batches_that_did_not_get_in_are_forgotten() {
+    let sim = SimDisk::new();
+    let mut config = LogManagerConfig::new(vec!["/logs".into()], BrokerId(1));
+    config.flusher_threads = 0;
+    let (manager, _) = LogManager::open(config, Disk::Sim(sim), Clock::real()).unwrap();
+    let log = manager.get_or_create(&partition(), None, LogConfig::default()).unwrap();
+    log.append_as_follower(&[placed(0, 0, &["a"]), placed(1, 1, &["b"])].concat(), 0).unwrap();
+    let fetched = [placed(2, 1, &["c"]), placed(3, 5, &["d"])].concat();
+    sim.set_capacity(Some(1 << 20));
+    sim.add_fault(Fault { errno: 28, times: 1, ..Fault::always(Operation::Write, ".log") });
+    log.append_as_follower(&fetched, 0).unwrap_err();
+    assert_eq!(log.latest_epoch(), Some(LeaderEpoch(1)));
+    sim.clear_faults();
+    // There is space again.
+    sim.set_capacity(None);
+    manager.run_maintenance(0);
+    log.append_as_follower(&fetched, 0).unwrap();
+    let end_of = |epoch| log.end_offset_for_epoch(LeaderEpoch(epoch)).map(|(_, end)| end.0);
+    assert_eq!([end_of(0), end_of(1), end_of(5)], [Some(1), Some(3), Some(4)]);
+    assert_eq!(values(&records_from(&log, 0)), ["a", "b", "c", "d"]);
 }
 
 #[test]

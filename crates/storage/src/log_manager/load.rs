@@ -32,6 +32,7 @@ struct Found {
     jobs: Vec<Job>,
     removals: Vec<Removal>,
     unclean: bool,
+    clean_epochs: BTreeSet<i64>,
 }
 
 pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result<(LogManager, RecoveryReport)> {
@@ -64,6 +65,7 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
         return Err(report.offline_dirs.into_iter().next().map_or(StorageError::NoDirOnline, |(_, error)| error));
     }
     report.clean = !found.unclean;
+    report.clean_epochs = found.clean_epochs;
     let cache = FileCache::new(config.open_files_max);
     let flusher_failed = |error| StorageError::io("start a thread for", &config.dirs[0], error);
     let manager = LogManager {
@@ -77,6 +79,7 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
         configs: RwLock::new(Configs { default: config.default_config.clone(), topics: config.topic_configs.clone() }),
         changes: Mutex::new(()),
         removals: Mutex::new(found.removals),
+        broker_epoch: AtomicI64::new(-1),
     };
     let threads = config.recovery_threads_per_dir.max(1) * config.dirs.len();
     config.progress.begin(found.jobs.len(), found.unclean);
@@ -157,6 +160,7 @@ fn survey(
     let clean_file = path.join(CLEAN_SHUTDOWN_FILE);
     let clean = disk.exists(&clean_file);
     if clean {
+        found.clean_epochs.extend(clean_epoch(disk, &clean_file));
         disk.remove_file(&clean_file).map_err(|error| StorageError::io("remove", &clean_file, error))?;
     }
     // The directories found here may have names that an earlier life never synced, because no record was in them yet.
@@ -197,6 +201,15 @@ fn survey(
     log_dir.high_watermarks.set(high_watermarks);
     log_dir.log_starts.set(log_starts);
     Ok(())
+}
+
+/// The broker's epoch that the mark of a clean shutdown names; nothing in those of brokers before 3.7, which are empty.
+fn clean_epoch(disk: Disk, path: &Path) -> Option<i64> {
+    const MARK_BYTES_MAX: u64 = 4096;
+    let text = String::from_utf8(disk.read(path, MARK_BYTES_MAX).ok()?).ok()?;
+    let (_, rest) = text.split_once("\"brokerEpoch\":")?;
+    let number: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect();
+    number.parse().ok().filter(|epoch| *epoch >= 0)
 }
 
 /// What an offset checkpoint says, and whether a checksum vouches for it. `None` where the file is damaged, which is told of: what is done `instead` of guessing loses no

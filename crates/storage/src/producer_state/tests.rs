@@ -41,14 +41,40 @@ fn sequences_follow_each_other_and_epochs_rise() {
     check(2, 0, 10, (None, 47));
     check(4, 0, 1, (None, 0));
     check(4, 15, 1, (None, 45));
-    // Of a stranger nothing is known, so he may begin anywhere.
-    assert_eq!(judge(&known, &[header(2, 0, 77, 1, 300)]), (None, 0));
     assert_eq!(judge(&known, &[header(NO_PRODUCER_ID, -1, -1, 1, 300)]), (None, 0));
+}
+
+/// A request that overtakes an earlier one of the same new producer, as when a broker becomes the leader between the two, must not be taken: the earlier one could
+/// never be, and its client would count it as stored.
+#[test]
+fn a_stranger_begins_at_zero_where_nobody_was_forgotten() {
+    let check = |known: &ProducerStates, sequence: i32, expected: i16| {
+        assert_eq!(judge(known, &[header(2, 0, sequence, 1, 300)]), (None, expected), "sequence {sequence}");
+    };
+    let mut known = states();
+    known.note(&header(1, 0, 0, 10, 100), None);
+    check(&known, 0, 0);
+    check(&known, 77, 45);
+    // Whoever was forgotten goes on where he was.
+    let last = known.get(1).unwrap().last_timestamp;
+    known.expire(last + 10, 100);
+    check(&known, 77, 45);
+    known.expire(last + 100, 100);
+    assert!(known.is_empty());
+    check(&known, 77, 0);
+    // A log that does not reach back to its beginning may have had anybody, and so may one before a snapshot.
+    check(&ProducerStates::new(TopicPartition::new("t", 0), 5), 77, 0);
+    let mut restored = states();
+    restored.restore(Vec::new(), 5, 0, 100);
+    check(&restored, 77, 0);
+    restored.set_all_known(true);
+    check(&restored, 77, 45);
 }
 
 #[test]
 fn batches_of_one_request_are_judged_in_turn() {
-    let known = states();
+    let mut known = states();
+    known.set_all_known(false);
     let check = |sequences: &[i32], expected: i16| {
         let batches: Vec<_> = sequences.iter().map(|sequence| header(1, 0, *sequence, 2, 0)).collect();
         assert_eq!(judge(&known, &batches).1, expected, "{sequences:?}");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use broker::{Broker, BrokerConfig, Surroundings};
 use console::{Board, Console};
-use runtime::{Clock, Disk};
+use runtime::Clock;
 
 use super::http::Listen;
 use super::keeper::{absolute, say_how_to_stop};
@@ -39,7 +39,8 @@ pub fn start(words: &[String]) -> Result<(), Failure> {
         let mut board = Board::new();
         let monitor = board.expect_broker();
         let console = listen.start(board)?;
-        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(log.clone()), disk: Disk::real() };
+        let surroundings =
+            Surroundings { monitor: monitor.clone(), loggers: Some(log.clone()), ..Surroundings::default() };
         let broker = tokio::select! {
             biased;
             () = signals.first() => return Ok(()),

@@ -10,7 +10,7 @@ use broker::{Broker, BrokerConfig, Loggers, Surroundings};
 use clap::Parser;
 use console::{Board, Console};
 use keeper::{Keeper, KeeperConfig};
-use runtime::{Clock, Disk};
+use runtime::Clock;
 
 use super::http::{self, Listen};
 use super::logging::{self, Log};
@@ -86,7 +86,7 @@ impl Servers {
         let refused = |error| Failure::of_broker(&error, START);
         let config = BrokerConfig::from_overrides(settings).map_err(refused)?;
         let loggers: Arc<dyn Loggers> = log.clone();
-        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(loggers), disk: Disk::real() };
+        let surroundings = Surroundings { monitor: monitor.clone(), loggers: Some(loggers), ..Surroundings::default() };
         match recovery::shown(log, &monitor, Broker::start_in(config.clone(), surroundings)).await {
             Ok(broker) => Ok(Servers { keeper, broker, config, console }),
             Err(error) => {

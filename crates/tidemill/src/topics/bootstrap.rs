@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::kafka::admin::{Admin, ConfigResource, ConfigSource, NewTopic};
 use client::kafka::{ClientError, EXAMPLE_SERVERS, PartitionMetadata, TopicMetadata};
@@ -9,9 +10,13 @@ use protocol::error::ErrorCode;
 use protocol::spelling;
 use protocol::types::{BrokerId, TopicPartition, Uuid};
 
-use super::{Options, assignment, chosen, id_list, names as topic_names, parse_configs};
-use crate::connect;
+use super::{Options, chosen, names as topic_names, parse_configs};
+use crate::assignment::id_list;
 use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
+use crate::{assignment, connect};
+
+/// How long a description waits for a controller that does not answer.
+const CONTROLLER_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Runs the one action of the options.
 pub async fn run(options: &Options, servers: &str) -> Result<(), Failure> {
@@ -72,8 +77,9 @@ async fn describe(admin: &Admin, options: &Options) -> Result<(), Failure> {
     };
     let live = admin.describe_cluster().await?.nodes;
     let live: Vec<BrokerId> = live.iter().map(|node| node.id).collect();
-    // Brokers before 2.4 move nothing in this way, and none need be moving.
-    let moving = admin.list_partition_reassignments().await.unwrap_or_default();
+    // Brokers before 2.4 move nothing in this way, and none need be moving. The controller alone knows, and a description does not wait until there is another one.
+    let moving = tokio::time::timeout(CONTROLLER_WAIT_MAX, admin.list_partition_reassignments()).await;
+    let moving = moving.unwrap_or(Ok(Vec::new())).unwrap_or_default();
     for topic in all.iter().filter(|topic| wanted.iter().any(|name| **name == *topic.name)) {
         let configs = match admin.describe_configs(&ConfigResource::Topic(topic.name.to_string()), None).await {
             Ok(configs) => configs,

@@ -7,9 +7,10 @@ use client::zookeeper::{CreateMode, Session, paths};
 use protocol::spelling;
 use runtime::Random;
 
-use super::{Options, assignment, chosen, id_list, names, parse_configs};
+use super::{Options, chosen, names, parse_configs};
+use crate::assignment::id_list;
 use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
-use crate::{connect, tools};
+use crate::{assignment, connect, tools};
 
 /// Runs the one action of the options.
 pub async fn run(options: &Options, hosts: &str) -> Result<(), Failure> {
@@ -54,7 +55,15 @@ async fn create(session: &Session, options: &Options) -> Result<(), Failure> {
         .help(create_command(topic.replace(['.', '_'], "-"))));
     }
     let partitions = match &options.replica_assignment {
-        Some(text) => assignment::by_hand(text, 0)?,
+        Some(text) => {
+            let assigned = assignment::by_hand(text, 0)?;
+            // 0.9 takes it in silence, and the topic waits for them.
+            let missing = missing(&assigned, &brokers(session).await?);
+            if !missing.is_empty() {
+                eprintln!("WARN some specified brokers not available: {}", id_list(&missing));
+            }
+            assigned
+        }
         None => {
             let (Some(partitions), Some(replicas)) = (options.partitions, options.replication_factor) else {
                 let missing = if options.partitions.is_none() { "partitions" } else { "replication-factor" };
@@ -201,7 +210,10 @@ async fn add_partitions(session: &Session, options: &Options, topic: &str, wante
             )));
     }
     let added = match &options.replica_assignment {
-        Some(text) => assignment::by_hand(text, 0)?.into_iter().filter(|(partition, _)| *partition >= before).collect(),
+        Some(text) => {
+            let replicas = znode.partitions.values().next().map_or(1, Vec::len);
+            added_by_hand(assignment::by_hand(text, 0)?, before, wanted, replicas, &brokers(session).await?)?
+        }
         None => {
             let brokers = brokers(session).await?;
             let first_replicas = znode.partitions.values().next().cloned().unwrap_or_default();
@@ -222,6 +234,48 @@ async fn add_partitions(session: &Session, options: &Options, topic: &str, wante
     session.set_data(&path, znode.to_json(), stat.version).await?;
     println!("Adding partitions succeeded!");
     Ok(())
+}
+
+/// The new partitions of an assignment that names all of them, old and new.
+fn added_by_hand(
+    assigned: BTreeMap<i32, Vec<i32>>,
+    before: i32,
+    wanted: i32,
+    replicas: usize,
+    live: &[i32],
+) -> Result<BTreeMap<i32, Vec<i32>>, Failure> {
+    let added: BTreeMap<i32, Vec<i32>> = assigned.into_iter().filter(|(partition, _)| *partition >= before).collect();
+    let by = wanted.saturating_sub(before);
+    if i32::try_from(added.len()) != Ok(by) {
+        return Err(Failure::misuse(format!(
+            "Increasing the number of partitions by {by} but {} assignments provided.",
+            added.len()
+        ))
+        .cause(format!("the topic has {before} partitions, which the assignment names first")));
+    }
+    let missing = missing(&added, live);
+    if !missing.is_empty() {
+        let specified: Vec<i32> = added.values().flatten().copied().collect();
+        return Err(Failure::verbatim(format!(
+            "some specified brokers not available. specified brokers: {} available broker: {}",
+            id_list(&specified),
+            id_list(live)
+        ))
+        .cause(format!("not registered under /brokers/ids: {}", id_list(&missing)))
+        .help(format!("bin/zookeeper-shell.sh {EXAMPLE_ZOOKEEPER} ls /brokers/ids")));
+    }
+    if added.values().any(|ids| ids.len() != replicas) {
+        return Err(Failure::misuse(format!(
+            "The replication factor in manual replication assignment  is not equal to the existing replication factor for the topic {replicas}"
+        )));
+    }
+    Ok(added)
+}
+
+/// Brokers of an assignment that do not live, each once.
+fn missing(assigned: &BTreeMap<i32, Vec<i32>>, live: &[i32]) -> Vec<i32> {
+    let wanted: std::collections::BTreeSet<i32> = assigned.values().flatten().copied().collect();
+    wanted.into_iter().filter(|broker| !live.contains(broker)).collect()
 }
 
 async fn delete(session: &Session, options: &Options, hosts: &str) -> Result<(), Failure> {
@@ -320,4 +374,30 @@ async fn announce(session: &Session, topic: &str) -> Result<(), Failure> {
     let notice = ConfigChange::topic(topic).to_json();
     session.create_recursive(&paths::config_change(), notice, CreateMode::PersistentSequential).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_added_by_hand_fit_those_that_are_there() {
+        let check = |text: &str, wanted: i32| {
+            added_by_hand(assignment::by_hand(text, 0).unwrap(), 2, wanted, 2, &[0, 1, 2])
+                .map_err(|failure| failure.text().to_owned())
+        };
+        assert_eq!(check("0:1,1:2,2:0", 3).unwrap(), BTreeMap::from([(2, vec![2, 0])]));
+        for (text, wanted, expected) in [
+            ("0:1,1:2,2:0", 4, "Increasing the number of partitions by 2 but 1 assignments provided."),
+            ("0:1,1:2", 3, "Increasing the number of partitions by 1 but 0 assignments provided."),
+            ("0:1,1:2,7:0", 3, "some specified brokers not available. specified brokers: 7,0 available broker: 0,1,2"),
+            (
+                "0,1,2",
+                3,
+                "The replication factor in manual replication assignment  is not equal to the existing replication factor for the topic 2",
+            ),
+        ] {
+            assert_eq!(check(text, wanted).unwrap_err(), expected, "{text}");
+        }
+    }
 }

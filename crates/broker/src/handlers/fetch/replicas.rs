@@ -25,6 +25,13 @@ impl Fetch {
         self.is_follower() || (self.replica_id != DEBUGGING_CONSUMER && self.context.version < FOLLOWERS_SERVE_FROM)
     }
 
+    /// Whether a follower lacks nothing: it has all there is, and is in sync. One that is out of sync is looked at with every fetch, which is what brings it back.
+    pub(super) fn is_settled(&self, hosted: &HostedPartition, wanted: &Wanted) -> bool {
+        self.is_follower()
+            && hosted.log().log_end_offset().0 <= wanted.fetch_offset
+            && hosted.is_in_sync(self.replica_id)
+    }
+
     /// The follower that a consumer had better read from: in sync, in the consumer's rack where the leader is not, and with the offset it wants; of several the one that has
     /// most (Kafka `RackAwareReplicaSelector`).
     pub(super) fn nearer_replica(&self, image: &Image, hosted: &HostedPartition, wanted: &Wanted) -> Option<i32> {

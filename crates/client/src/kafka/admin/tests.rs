@@ -5,7 +5,10 @@ use protocol::messages::create_topics::{CreatableTopicResult, CreateTopicsReques
 use protocol::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
+use protocol::messages::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
 use protocol::messages::find_coordinator::FindCoordinatorResponse;
+use protocol::messages::metadata::{MetadataResponse, MetadataResponseBroker};
+use protocol::types::{Offset, TopicPartition};
 use protocol::wire::Str;
 use runtime::Clock;
 
@@ -55,6 +58,28 @@ async fn another_controller_is_looked_for() {
         creating(|before| Some(created(if before == 0 { ErrorCode::NOT_CONTROLLER } else { ErrorCode::NONE }, None)));
     admin(&broker).create_topic(&topic()).await.unwrap();
     assert_eq!(broker.count(ApiKey::CreateTopics), 2);
+    assert_eq!(broker.count(ApiKey::Metadata), 2);
+}
+
+#[tokio::test]
+async fn a_controller_that_is_gone_is_not_waited_for() {
+    let mut asked_before = 0;
+    let broker = FakeBroker::start(move |asked, address| match asked.api {
+        ApiKey::ApiVersions => asked.versions_of(APIS),
+        ApiKey::Metadata => {
+            asked_before += 1;
+            let node =
+                |node_id, port| MetadataResponseBroker { node_id, host: Str::from("127.0.0.1"), port, rack: None };
+            asked.answer(&MetadataResponse {
+                // Nobody listens on port 1; the next election has another winner.
+                brokers: vec![node(0, i32::from(address.port)), node(1, 1)],
+                controller_id: i32::from(asked_before == 1),
+                ..Default::default()
+            })
+        }
+        _ => asked.answer(&created(ErrorCode::NONE, None)),
+    });
+    admin(&broker).create_topic(&topic()).await.unwrap();
     assert_eq!(broker.count(ApiKey::Metadata), 2);
 }
 
@@ -121,4 +146,36 @@ async fn a_group_is_described_by_its_coordinator() {
     let group = admin(&broker).describe_group("g").await.unwrap();
     assert_eq!((group.state.as_str(), group.members.len(), group.coordinator), ("Stable", 1, BrokerId(0)));
     assert_eq!(broker.count(ApiKey::FindCoordinator), 2);
+}
+
+#[tokio::test]
+async fn a_replica_is_read_whether_it_leads_or_follows() {
+    const APIS: &[ApiKey] = &[ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::Fetch];
+    let broker = FakeBroker::start(|asked, address| match asked.api {
+        ApiKey::ApiVersions => asked.versions_of(APIS),
+        ApiKey::Metadata => asked.metadata_of(address, &[("t", 2)]),
+        _ => {
+            let request: FetchRequest = asked.read();
+            assert_eq!((asked.version, request.replica_id), (12, -2));
+            let offsets: Vec<i64> = request.topics[0].partitions.iter().map(|asked| asked.fetch_offset).collect();
+            assert_eq!(offsets, [5, 6]);
+            let good = PartitionData {
+                high_watermark: 9,
+                log_start_offset: 2,
+                records: bytes::Bytes::from_static(&[1, 2]).into(),
+                ..Default::default()
+            };
+            let refused = PartitionData { partition_index: 1, error_code: 6, ..Default::default() };
+            let topic =
+                FetchableTopicResponse { topic: Str::from("t"), partitions: vec![good, refused], ..Default::default() };
+            asked.answer(&FetchResponse { responses: vec![topic], ..Default::default() })
+        }
+    });
+    let admin = admin(&broker);
+    admin.describe_cluster().await.unwrap();
+    let wanted = [(TopicPartition::new("t", 0), Offset(5)), (TopicPartition::new("t", 1), Offset(6))];
+    let read = admin.read_replicas(BrokerId(0), &wanted, 1000, Duration::ZERO).await.unwrap();
+    let bytes = ReplicaBytes { high_watermark: Offset(9), log_start_offset: Some(Offset(2)), bytes: vec![1, 2].into() };
+    assert_eq!(read[0], (wanted[0].0.clone(), Ok(bytes)));
+    assert_eq!(read[1], (wanted[1].0.clone(), Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)));
 }

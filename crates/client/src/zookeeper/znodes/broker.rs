@@ -11,6 +11,9 @@ use crate::zookeeper::ZkError;
 /// the program. Kafka's own brokers and clients ignore it.
 pub const MARKER_KEY: &str = "tidemill";
 
+/// Key of a registration that says: this broker is about to stop, and leads or joins nothing any more.
+const SHUTTING_DOWN_KEY: &str = "tidemill_shutting_down";
+
 /// One address of a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -39,6 +42,8 @@ pub struct BrokerRegistration {
     pub timestamp_ms: i64,
     /// Version of the program, for a broker that acts on the tree ([`MARKER_KEY`]).
     pub marker: Option<String>,
+    /// It is about to stop (a key of ours; Kafka's controller keeps this to itself).
+    pub shutting_down: bool,
     /// Keys this version does not know (`features` of Kafka 2.7).
     pub extra: Map<String, Value>,
 }
@@ -67,6 +72,7 @@ impl BrokerRegistration {
         let timestamp_ms = node.optional("timestamp", int)?.unwrap_or(-1);
         let rack = node.optional("rack", text)?;
         let marker = node.optional(MARKER_KEY, text)?;
+        let shutting_down = node.optional(SHUTTING_DOWN_KEY, serde_json::Value::as_bool)?.unwrap_or_default();
         let protocols = node.optional("listener_security_protocol_map", text_map)?.unwrap_or_default();
         let endpoints = match node.optional("endpoints", texts)? {
             Some(texts) => texts
@@ -82,7 +88,8 @@ impl BrokerRegistration {
                 vec![Endpoint { listener: plaintext(), security_protocol: plaintext(), host, port }]
             }
         };
-        Ok(BrokerRegistration { version, endpoints, rack, jmx_port, timestamp_ms, marker, extra: node.rest() })
+        let extra = node.rest();
+        Ok(BrokerRegistration { version, endpoints, rack, jmx_port, timestamp_ms, marker, shutting_down, extra })
     }
 
     /// The newest form that every client reads: version 5 where there are `features`, else 4, as Kafka 0.10.2 to 3.9 write it. `host` and `port` stay
@@ -106,6 +113,9 @@ impl BrokerRegistration {
         }
         if let Some(marker) = &self.marker {
             node.insert(MARKER_KEY.to_owned(), Value::from(marker.as_str()));
+        }
+        if self.shutting_down {
+            node.insert(SHUTTING_DOWN_KEY.to_owned(), Value::from(true));
         }
         node.extend(self.extra.clone());
         to_bytes(node)

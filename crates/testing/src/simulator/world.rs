@@ -1,0 +1,406 @@
+//! The world of a run: one queue of events, and what each of them does.
+//!
+//! What is always true: time moves only between events; a broker runs only while the world lets it, until it waits; whatever is decided by chance is decided by the numbers of the
+//! seed, in the order of the events. So a seed has one history.
+//!
+//! # Layout
+//! - [`World`]: what there is; [`Event`]: what happens
+//! - `brokers`: starting, running, fetching, ending; `calls`: clients, requests and answers; `zookeeper`: its connections and its tree
+
+mod brokers;
+mod calls;
+mod zookeeper;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::zookeeper::paths;
+use client::zookeeper::znodes::{EntityConfig, TopicAssignment};
+use keeper::simulated::SimulatedKeeper;
+use runtime::sim_host::SimStream;
+use runtime::sim_time::{SimRandom, SimTime};
+use runtime::{Clock, Random, SimDisk};
+use tokio::sync::oneshot;
+
+use super::chance::Chance;
+use super::clients::{Consumer, Producer, Purpose, TOPIC, TOPIC_ID};
+use super::history::{History, Partition, Violation, broken};
+use super::network::{Network, Node, Piece};
+use super::plan::Plan;
+use super::server::Server;
+
+/// How long a client waits for an answer.
+const CALL_WAIT: Duration = Duration::from_millis(1_500);
+/// Shortest ZooKeeper session.
+const SESSION_MS_MIN: i32 = 1_000;
+
+/// A world.
+pub struct World {
+    /// What was drawn for it.
+    pub plan: Plan,
+    /// Its time.
+    pub time: &'static SimTime,
+    /// Its chance.
+    pub chance: Chance,
+    /// Its network.
+    pub network: Network,
+    /// Its brokers' machines.
+    pub servers: Vec<Server>,
+    /// Its ZooKeeper.
+    pub keeper: SimulatedKeeper,
+    /// What was seen.
+    pub history: History,
+    /// Its producers.
+    pub producers: Vec<Producer>,
+    /// Its consumers.
+    pub consumers: Vec<Consumer>,
+    /// Producers make new batches.
+    pub is_busy: bool,
+    queue: BTreeMap<(Duration, u64), Event>,
+    planned: u64,
+    calls: BTreeMap<u64, Call>,
+    next_call: u64,
+    /// Version of each state znode that was looked at last, and when it was made.
+    seen_states: Vec<Option<i32>>,
+    /// Events that wait for a paused broker.
+    held: Vec<Vec<Event>>,
+    /// Epoch in which a follower, in one of its lives, made its last request for a partition.
+    followed_in: BTreeMap<(usize, u64, Partition), i32>,
+    traces: bool,
+}
+
+/// Something that happens at a time.
+#[derive(Debug)]
+pub enum Event {
+    /// A request arrives.
+    Request {
+        /// Which.
+        call: u64,
+        /// Where.
+        to: usize,
+        /// What.
+        frame: Bytes,
+    },
+    /// An answer arrives; none says that the connection is gone.
+    Answer {
+        /// To what.
+        call: u64,
+        /// What.
+        frame: Option<Bytes>,
+    },
+    /// A caller waits no longer.
+    GiveUp(u64),
+    /// A connection to ZooKeeper is there, or is not to be had.
+    Connect(usize, u64, oneshot::Sender<std::io::Result<SimStream>>, bool),
+    /// Something arrives at ZooKeeper.
+    Up(u64, Piece),
+    /// Something arrives from ZooKeeper.
+    Down(u64, Piece),
+    /// ZooKeeper looks at its sessions.
+    Sessions,
+    /// A broker's disk has synced what waited.
+    Flushed(usize, u64),
+    /// A broker's fetchers look whether a pause is over.
+    Fetchers(usize, u64),
+    /// A producer does what it can.
+    Produce(usize),
+    /// A consumer does what it can.
+    Consume(usize),
+    /// A broker is started.
+    Start(usize),
+    /// A broker goes on.
+    Resume(usize, u64),
+    /// Something goes wrong.
+    Fault,
+    /// It is over.
+    Mend(super::faults::Mend),
+}
+
+/// A request under way.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    from: Caller,
+    to: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Caller {
+    Fetcher { broker: usize, life: u64, leader: i32 },
+    Producer(usize, Purpose),
+    Consumer(usize, Purpose),
+}
+
+impl World {
+    /// A world in which nothing has started yet.
+    #[must_use]
+    pub fn new(seed: u64, plan: Plan, disks: &[SimDisk]) -> World {
+        let mut chance = Chance::new(seed);
+        let time = SimTime::begin();
+        let brokers = plan.brokers;
+        let random = Random::Sim(SimRandom::new(chance.u64()));
+        let keeper = SimulatedKeeper::new(Clock::Sim(time.clock(brokers, 0)), random, SESSION_MS_MIN);
+        let servers = (0..brokers).map(|number| {
+            disks[number].reset();
+            Server::new(number, disks[number], plan.settings(number))
+        });
+        let mut world = World {
+            servers: servers.collect(),
+            network: Network::new(plan.weather.clone()),
+            producers: (0..plan.producers as u64).map(|number| Producer::new(number, plan.partitions)).collect(),
+            consumers: (0..plan.consumers).map(|_| Consumer::default()).collect(),
+            seen_states: vec![None; plan.partitions],
+            held: (0..brokers).map(|_| Vec::new()).collect(),
+            time,
+            chance,
+            keeper,
+            history: History::default(),
+            is_busy: true,
+            queue: BTreeMap::new(),
+            planned: 0,
+            calls: BTreeMap::new(),
+            next_call: 0,
+            followed_in: BTreeMap::new(),
+            traces: std::env::var_os("TIDEMILL_SIM_TRACE").is_some(),
+            plan,
+        };
+        world.make_topic();
+        for broker in 0..brokers {
+            world.after(Duration::from_millis(broker as u64 * 7), Event::Start(broker));
+        }
+        for producer in 0..world.producers.len() {
+            world.after(Duration::from_millis(500), Event::Produce(producer));
+        }
+        for consumer in 0..world.consumers.len() {
+            world.after(Duration::from_millis(600), Event::Consume(consumer));
+        }
+        world.after(Duration::from_millis(200), Event::Sessions);
+        world
+    }
+
+    fn make_topic(&mut self) {
+        let brokers = self.plan.brokers as i32;
+        let replicas = |partition: i32| (0..brokers).map(|at| (partition + at) % brokers).collect();
+        let assignment = TopicAssignment {
+            partitions: (0..self.plan.partitions as i32).map(|partition| (partition, replicas(partition))).collect(),
+            topic_id: Some(TOPIC_ID),
+            ..Default::default()
+        };
+        self.keeper.put(&paths::topic(TOPIC), assignment.to_json());
+        self.keeper.put(&paths::topic_config(TOPIC), EntityConfig::new(self.plan.topic_settings()).to_json());
+    }
+
+    /// Node of ZooKeeper.
+    #[must_use]
+    pub fn zookeeper(&self) -> Node {
+        self.plan.brokers
+    }
+
+    fn producer_node(&self, producer: usize) -> Node {
+        self.plan.brokers + 1 + producer
+    }
+
+    fn consumer_node(&self, consumer: usize) -> Node {
+        self.plan.brokers + 1 + self.plan.producers + consumer
+    }
+
+    /// Since the beginning.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.time.now()
+    }
+
+    /// Plans an event.
+    pub fn at(&mut self, at: Duration, event: Event) {
+        self.planned += 1;
+        self.queue.insert((at.max(self.now()), self.planned), event);
+    }
+
+    /// Plans an event.
+    pub fn after(&mut self, after: Duration, event: Event) {
+        self.at(self.now() + after, event);
+    }
+
+    /// Says what happens, where somebody wants to read along.
+    pub fn say(&self, what: impl FnOnce() -> String) {
+        if self.traces {
+            eprintln!("{:>12.6} {}", self.now().as_secs_f64(), what());
+        }
+    }
+
+    /// Does what is next.
+    ///
+    /// # Errors
+    /// A broken promise.
+    pub fn step(&mut self) -> Result<(), Violation> {
+        let event = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let timer = self.time.next_due();
+        match (event, timer) {
+            (event, Some(timer)) if event.is_none_or(|event| timer <= event) => {
+                self.time.advance(timer);
+                let mut woken = BTreeSet::new();
+                while let Some(host) = self.time.fire() {
+                    woken.insert(host);
+                }
+                let brokers = self.plan.brokers;
+                for host in woken.into_iter().filter(|host| *host < brokers) {
+                    self.history.note(&[1, host as u64, timer.as_micros() as u64]);
+                    self.run(host)?;
+                }
+                Ok(())
+            }
+            (Some(at), _) => {
+                self.time.advance(at);
+                let (_, event) = self.queue.pop_first().expect("an event was there");
+                self.happen(event)
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Goes on until a time.
+    ///
+    /// # Errors
+    /// A broken promise.
+    pub fn run_until(&mut self, until: Duration) -> Result<(), Violation> {
+        while self.next_at().is_some_and(|next| next <= until) {
+            self.step()?;
+        }
+        self.time.advance(until);
+        Ok(())
+    }
+
+    /// Goes on until something is so, for `limit` at most: what a script waits for.
+    ///
+    /// # Errors
+    /// A broken promise, or it never came to be so.
+    pub fn wait_until(&mut self, limit: Duration, what: &str, is_so: impl Fn(&World) -> bool) -> Result<(), Violation> {
+        let end = self.now() + limit;
+        while !is_so(self) {
+            if self.now() >= end {
+                return broken("the script", format!("it waits in vain until {what}"));
+            }
+            self.run_until(self.now() + Duration::from_millis(2))?;
+        }
+        Ok(())
+    }
+
+    fn next_at(&self) -> Option<Duration> {
+        let event = self.queue.first_key_value().map(|((at, _), _)| *at);
+        event.into_iter().chain(self.time.next_due()).min()
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        let event = match self.hold(event) {
+            Some(event) => event,
+            None => return Ok(()),
+        };
+        self.note(&event);
+        match event {
+            Event::Request { call, to, frame } => self.requested(call, to, frame),
+            Event::Answer { call, frame } => match self.calls.remove(&call) {
+                Some(made) => self.answered(made, frame),
+                None => Ok(()),
+            },
+            Event::GiveUp(call) => match self.calls.remove(&call) {
+                Some(made) => self.answered(made, None),
+                None => Ok(()),
+            },
+            Event::Connect(broker, life, answer, is_reached) => self.connected(broker, life, answer, is_reached),
+            Event::Up(stream, piece) => self.up(stream, piece),
+            Event::Down(stream, piece) => self.down(stream, piece),
+            Event::Sessions => {
+                let sleep_ms = self.keeper.pass_time();
+                self.after(Duration::from_millis(sleep_ms.max(1)), Event::Sessions);
+                self.hear_keeper()
+            }
+            Event::Flushed(broker, life) => {
+                if let Some(process) = self.process(broker, life) {
+                    process.flush();
+                    self.run(broker)?;
+                }
+                Ok(())
+            }
+            Event::Fetchers(broker, life) => {
+                if self.process(broker, life).is_some() {
+                    self.ask_leaders(broker);
+                }
+                Ok(())
+            }
+            Event::Produce(producer) => {
+                self.produce(producer);
+                let pause = self.chance.ms(self.plan.produce_ms.0, self.plan.produce_ms.1);
+                self.after(pause, Event::Produce(producer));
+                Ok(())
+            }
+            Event::Consume(consumer) => {
+                self.consume(consumer);
+                let pause = self.chance.ms(20, 120);
+                self.after(pause, Event::Consume(consumer));
+                Ok(())
+            }
+            Event::Start(broker) => self.start(broker),
+            Event::Resume(broker, life) => match self.servers[broker].life == life {
+                true => self.resume(broker),
+                false => Ok(()),
+            },
+            Event::Fault => super::faults::strike(self),
+            Event::Mend(mend) => super::faults::mend(self, mend),
+        }
+    }
+
+    /// Keeps what comes for a broker that is paused.
+    fn hold(&mut self, event: Event) -> Option<Event> {
+        let broker = match &event {
+            Event::Request { to, .. } => *to,
+            Event::Answer { call, .. } | Event::GiveUp(call) => match self.calls.get(call)?.from {
+                Caller::Fetcher { broker, .. } => broker,
+                _ => return Some(event),
+            },
+            Event::Connect(broker, ..) | Event::Flushed(broker, _) | Event::Fetchers(broker, _) => *broker,
+            Event::Down(stream, _) => self.network.stream(*stream)?.node,
+            _ => return Some(event),
+        };
+        if self.servers[broker].is_paused {
+            self.held[broker].push(event);
+            return None;
+        }
+        Some(event)
+    }
+
+    fn note(&mut self, event: &Event) {
+        let (kind, one, two) = match event {
+            Event::Request { call, to, frame } => (2, *call << 8 | *to as u64, frame.len() as u64),
+            Event::Answer { call, frame } => (3, *call, frame.as_ref().map_or(0, |frame| frame.len() as u64)),
+            Event::GiveUp(call) => (4, *call, 0),
+            Event::Connect(broker, life, _, is_reached) => (5, *broker as u64, *life << 1 | u64::from(*is_reached)),
+            Event::Up(stream, piece) => (6, *stream, piece.len()),
+            Event::Down(stream, piece) => (7, *stream, piece.len()),
+            Event::Sessions => (8, 0, 0),
+            Event::Flushed(broker, _) => (9, *broker as u64, 0),
+            Event::Fetchers(broker, _) => (10, *broker as u64, 0),
+            Event::Produce(producer) => (11, *producer as u64, 0),
+            Event::Consume(consumer) => (12, *consumer as u64, 0),
+            Event::Start(broker) => (13, *broker as u64, 0),
+            Event::Resume(broker, _) => (14, *broker as u64, 0),
+            Event::Fault => (15, 0, 0),
+            Event::Mend(_) => (16, 0, 0),
+        };
+        let now = self.now().as_micros() as u64;
+        self.history.note(&[kind, one, two, now]);
+    }
+
+    fn process(&mut self, broker: usize, life: u64) -> Option<&mut super::server::Process> {
+        let server = self.servers.get_mut(broker).filter(|server| server.life == life)?;
+        server.process.as_mut()
+    }
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::End => u64::MAX,
+        }
+    }
+}

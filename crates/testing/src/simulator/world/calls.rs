@@ -1,0 +1,260 @@
+//! What clients do in a world, and how requests and answers get from one to the other.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::error::ErrorCode;
+use protocol::messages::fetch::FetchRequest;
+use protocol::messages::init_producer_id::InitProducerIdRequest;
+use protocol::messages::metadata::MetadataRequest;
+use protocol::messages::produce::ProduceRequest;
+
+use super::super::clients::{self, Purpose};
+use super::super::history::{Violation, broken};
+use super::super::network::Node;
+use super::super::plan::Mischief;
+use super::{CALL_WAIT, Call, Caller, Event, World};
+
+/// Calls.
+impl World {
+    pub(super) fn call(&mut self, from: Caller, node: Node, to: usize, frame: Bytes, wait: Duration) -> u64 {
+        self.next_call += 1;
+        let call = self.next_call;
+        self.calls.insert(call, Call { from, to });
+        for delay in self.network.fates(&mut self.chance, node, to) {
+            self.after(delay, Event::Request { call, to, frame: frame.clone() });
+        }
+        self.after(wait, Event::GiveUp(call));
+        call
+    }
+
+    pub(super) fn requested(&mut self, call: u64, to: usize, frame: Bytes) -> Result<(), Violation> {
+        match self.servers.get_mut(to).and_then(|server| server.process.as_mut()) {
+            Some(process) => {
+                process.request(call, frame);
+                self.run(to)
+            }
+            None => {
+                self.answer(to, call, None);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, broker: usize, call: u64, frame: Option<Bytes>) {
+        let Some(made) = self.calls.get(&call) else { return };
+        let node = match made.from {
+            Caller::Fetcher { broker, .. } => broker,
+            Caller::Producer(producer, _) => self.producer_node(producer),
+            Caller::Consumer(consumer, _) => self.consumer_node(consumer),
+        };
+        for delay in self.network.fates(&mut self.chance, broker, node) {
+            self.after(delay, Event::Answer { call, frame: frame.clone() });
+        }
+    }
+
+    pub(super) fn answered(&mut self, call: Call, frame: Option<Bytes>) -> Result<(), Violation> {
+        match call.from {
+            Caller::Fetcher { broker, life, leader } => self.fetched(broker, life, leader, frame),
+            Caller::Producer(producer, purpose) => self.producer_answered(producer, purpose, call.to, frame),
+            Caller::Consumer(consumer, purpose) => self.consumer_answered(consumer, purpose, frame),
+        }
+    }
+}
+
+/// Clients.
+impl World {
+    pub(super) fn produce(&mut self, producer: usize) {
+        let node = self.producer_node(producer);
+        if self.producers[producer].id.is_none() {
+            if !self.producers[producer].leaders.asking {
+                self.producers[producer].leaders.asking = true;
+                let to = self.chance.below(self.plan.brokers as u64) as usize;
+                let frame = clients::frame(&clients::producer_id(), clients::INIT_PRODUCER_ID);
+                self.call(Caller::Producer(producer, Purpose::ProducerId), node, to, frame, CALL_WAIT);
+            }
+            return;
+        }
+        let now = self.now();
+        for partition in 0..self.plan.partitions as i32 {
+            let lane = &self.producers[producer].lanes[partition as usize];
+            if lane.in_flight {
+                continue;
+            }
+            if lane.batch.is_empty() {
+                if !self.is_busy {
+                    continue;
+                }
+                let values = self.producers[producer].fill(partition, &mut self.chance, now).to_vec();
+                values.into_iter().for_each(|value| self.history.sent(value));
+            }
+            let Some((leader, _)) = self.producers[producer].leaders.of(partition) else {
+                if !std::mem::replace(&mut self.producers[producer].leaders.asking, true) {
+                    self.ask_who_leads(Caller::Producer(producer, Purpose::Metadata), node);
+                }
+                continue;
+            };
+            let acks = if self.plan.mischief == Mischief::AcknowledgeBeforeIsr { 1 } else { -1 };
+            let now_ms = self.clock(0).now_ms();
+            let request = self.producers[producer].request(partition, now_ms, acks);
+            self.producers[producer].lanes[partition as usize].in_flight = true;
+            let frame = clients::frame(&request, clients::PRODUCE);
+            let caller = Caller::Producer(producer, Purpose::Produce(partition));
+            self.call(caller, node, leader as usize, frame, CALL_WAIT);
+        }
+    }
+
+    pub(super) fn ask_who_leads(&mut self, caller: Caller, node: Node) {
+        let to = self.chance.below(self.plan.brokers as u64) as usize;
+        let frame = clients::frame(&clients::metadata(), clients::METADATA);
+        self.call(caller, node, to, frame, CALL_WAIT);
+    }
+
+    pub(super) fn producer_answered(
+        &mut self,
+        producer: usize,
+        purpose: Purpose,
+        broker: usize,
+        frame: Option<Bytes>,
+    ) -> Result<(), Violation> {
+        let one = &mut self.producers[producer];
+        match purpose {
+            Purpose::ProducerId => {
+                one.leaders.asking = false;
+                let answer =
+                    frame.and_then(|frame| clients::answer::<InitProducerIdRequest>(frame, clients::INIT_PRODUCER_ID));
+                if let Some(answer) = answer.filter(|answer| answer.error_code == 0) {
+                    one.id = Some((answer.producer_id, answer.producer_epoch));
+                }
+            }
+            Purpose::Metadata | Purpose::Consume(_) => {
+                one.leaders.asking = false;
+                if let Some(answer) =
+                    frame.and_then(|frame| clients::answer::<MetadataRequest>(frame, clients::METADATA))
+                {
+                    one.leaders.learn(&answer);
+                }
+            }
+            Purpose::Produce(partition) => {
+                let lane = &mut one.lanes[partition as usize];
+                lane.in_flight = false;
+                let answer = frame.and_then(|frame| clients::answer::<ProduceRequest>(frame, clients::PRODUCE));
+                let Some(told) = answer
+                    .and_then(|answer| answer.responses.into_iter().next())
+                    .and_then(|topic| topic.partition_responses.into_iter().next())
+                else {
+                    one.leaders.forget(partition);
+                    return Ok(());
+                };
+                match ErrorCode(told.error_code) {
+                    ErrorCode::NONE => {
+                        let values = one.acknowledged(partition);
+                        let base = told.base_offset;
+                        self.say(|| {
+                            format!("producer {producer}: broker {broker} has {partition}-{base}.. {values:x?}")
+                        });
+                        self.history.acknowledge(partition, base, &values)?;
+                    }
+                    code if clients::is_retriable(code) => one.leaders.forget(partition),
+                    code => {
+                        let (sequence, first) = (lane.sequence, lane.batch.first().copied().unwrap_or_default());
+                        return broken(
+                            "I5",
+                            format!(
+                                "broker {broker}, partition {partition}: error {code} for producer {producer}, which sends sequence {sequence} ({first:x}) \
+                                 after all before it were acknowledged"
+                            ),
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn consume(&mut self, consumer: usize) {
+        let node = self.consumer_node(consumer);
+        for partition in 0..self.plan.partitions as i32 {
+            let position = self.consumers[consumer].positions.entry(partition).or_default();
+            if position.in_flight {
+                continue;
+            }
+            let offset = position.offset;
+            let Some((leader, epoch)) = self.consumers[consumer].leaders.of(partition) else {
+                if !std::mem::replace(&mut self.consumers[consumer].leaders.asking, true) {
+                    self.ask_who_leads(Caller::Consumer(consumer, Purpose::Metadata), node);
+                }
+                continue;
+            };
+            if let Some(position) = self.consumers[consumer].positions.get_mut(&partition) {
+                position.in_flight = true;
+            }
+            let frame = clients::frame(&clients::consume(partition, offset, epoch), clients::FETCH);
+            let caller = Caller::Consumer(consumer, Purpose::Consume(partition));
+            self.call(caller, node, leader as usize, frame, CALL_WAIT);
+        }
+    }
+
+    pub(super) fn consumer_answered(
+        &mut self,
+        consumer: usize,
+        purpose: Purpose,
+        frame: Option<Bytes>,
+    ) -> Result<(), Violation> {
+        let one = &mut self.consumers[consumer];
+        let Purpose::Consume(partition) = purpose else {
+            one.leaders.asking = false;
+            if let Some(answer) = frame.and_then(|frame| clients::answer::<MetadataRequest>(frame, clients::METADATA)) {
+                one.leaders.learn(&answer);
+            }
+            return Ok(());
+        };
+        let position = one.positions.entry(partition).or_default();
+        position.in_flight = false;
+        let answer = frame.and_then(|frame| clients::answer::<FetchRequest>(frame, clients::FETCH));
+        let told = answer
+            .filter(|answer| answer.error_code == 0)
+            .and_then(|answer| answer.responses.into_iter().next())
+            .and_then(|topic| topic.partitions.into_iter().next());
+        let Some(told) = told else {
+            one.leaders.forget(partition);
+            return Ok(());
+        };
+        match ErrorCode(told.error_code) {
+            ErrorCode::NONE => {}
+            ErrorCode::OFFSET_OUT_OF_RANGE if self.plan.committed_survives() => {
+                return broken(
+                    "I6",
+                    format!("partition {partition}: a reader at {} is beyond its leader's log", position.offset),
+                );
+            }
+            ErrorCode::OFFSET_OUT_OF_RANGE => {
+                position.offset = 0;
+                return Ok(());
+            }
+            _ => {
+                one.leaders.forget(partition);
+                return Ok(());
+            }
+        }
+        let records = told.records.into_bytes();
+        let values = clients::values(records).map_err(|what| Violation { invariant: "I17", what })?;
+        let from = position.offset;
+        for (offset, value) in values.into_iter().filter(|(offset, _)| *offset >= from) {
+            if offset >= told.high_watermark {
+                return broken(
+                    "I6",
+                    format!(
+                        "partition {partition}: offset {offset} was given with a high watermark of {}",
+                        told.high_watermark
+                    ),
+                );
+            }
+            position.offset = offset + 1;
+            if self.plan.committed_survives() {
+                self.history.read(partition, offset, value)?;
+            }
+        }
+        Ok(())
+    }
+}
