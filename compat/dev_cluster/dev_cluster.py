@@ -70,6 +70,14 @@ def settled(check):
             time.sleep(0.2)
 
 
+def end_broker(workspace, broker, how="-TERM"):
+    """Ends a broker of `dev up` with a signal, and waits until it is gone."""
+    pid = (workspace.path / f"data/dev/broker-{broker}.pid").read_text().strip()
+    subprocess.run(["kill", how, pid], check=True)
+    line = pathlib.Path(f"/proc/{pid}/cmdline")
+    settled(lambda: expect(line.exists() and line.read_bytes() != b"", False, f"whether broker {broker} still runs"))
+
+
 def dev(workspace, *words, code=0):
     ended, out, err = run([str(ROOT / "bin/tidemill"), "dev", *words], cwd=workspace.path, env={"TIDEMILL": PROGRAM})
     if ended != code:
@@ -113,8 +121,7 @@ def a_broker_that_is_killed(cluster, workspace):
     """What dev up says, and what is left when a broker is killed, brought back, and all is stopped."""
     cluster.create("wordsendertest", "0:1:2,1:2:0,2:0:1")
     cluster.produce("wordsendertest", [f"line {i}" for i in range(30)])
-    pid = int((workspace.path / "data/dev/broker-1.pid").read_text())
-    subprocess.run(["kill", "-9", str(pid)], check=True)
+    end_broker(workspace, 1, "-KILL")
     settled(lambda: expect({row[2].count(",") for row in cluster.rows("wordsendertest", "--under-replicated-partitions").values()}, {1}, "the Isr without it"))
     out, err = dev(workspace, "status", code=1)
     expect(err, "error: broker 1 is not running\nhelp: bin/tidemill dev up\n", "what status says")
@@ -135,7 +142,7 @@ def filters_of_describe(cluster, workspace):
     for narrow in ("--under-replicated-partitions", "--under-min-isr-partitions", "--unavailable-partitions"):
         expect(cluster.rows("min", narrow), {}, narrow)
     cluster.create("lonely", "2")
-    subprocess.run(["kill", (workspace.path / "data/dev/broker-2.pid").read_text().strip()], check=True)
+    end_broker(workspace, 2)
     try:
         settled(lambda: expect(set(cluster.rows("min", "--under-min-isr-partitions")), {1, 2}, "partitions under min.insync.replicas"))
         expect(set(cluster.rows("min", "--under-replicated-partitions")), {1, 2}, "under-replicated partitions")
@@ -230,7 +237,7 @@ def elections(cluster, workspace):
     cluster.create("led", "2:0,2:1")
 
     def away():
-        subprocess.run(["kill", (workspace.path / "data/dev/broker-2.pid").read_text().strip()], check=True)
+        end_broker(workspace, 2)
         settled(lambda: expect("2" in {row[0] for row in cluster.rows("led").values()}, False, "leaders without broker 2"))
         dev(workspace, "up")
         settled(lambda: expect({row[2].count(",") for row in cluster.rows("led").values()}, {1}, "the Isr"))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::kafka::config::HostPort;
-use client::kafka::{ClientConfig, Connection};
+use client::kafka::{ClientConfig, ask_once};
 use protocol::error::ErrorCode;
 use protocol::messages::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
 use tracing::{info, warn};
@@ -28,7 +28,7 @@ pub(super) async fn leave(state: &Arc<BrokerState>) {
         }
         let pause = match ask(state).await {
             Ok(answer) if answer.error_code == ErrorCode::NONE.0 && answer.remaining_partitions.is_empty() => {
-                info!(elapsed_ms = started.elapsed().as_millis(), "handed over");
+                info!(elapsed_ms = (state.clock.now() - started).as_millis(), "handed over");
                 return;
             }
             Ok(answer) if answer.error_code == ErrorCode::NONE.0 => {
@@ -82,13 +82,9 @@ async fn ask(state: &BrokerState) -> Result<ControlledShutdownResponse, String> 
     let address = HostPort { host: endpoint.host.clone(), port: endpoint.port };
     let config = ClientConfig::new(vec![address.clone()]);
     let request = ControlledShutdownRequest { broker_id: state.id, broker_epoch: epoch };
-    let asking = async {
-        let connection = Connection::connect(controller.id, &address, &config, None).await?;
-        connection.send(&request).await
-    };
     tokio::select! {
         biased;
-        answer = asking => answer.map_err(|error| error.to_string()),
+        answer = ask_once(controller.id, &address, &config, &request) => answer.map_err(|error| error.to_string()),
         () = state.clock.sleep(ANSWER_LIMIT) => Err("no answer in time".to_owned()),
     }
 }
