@@ -86,7 +86,7 @@ class ChurnWorkload(Stoppable):
     def elect(self):
         name = self.topic()
         try:
-            self.admin.elect_leaders(ElectionType.PREFERRED, [TopicPartition(name, 0)], request_timeout=ASK_S).result(ASK_S + 5)
+            self.admin.elect_leaders(ElectionType.PREFERRED, [TopicPartition(name, 0)]).result(ASK_S + 5)
             self.done += 1
         except (KafkaException, TimeoutError):
             self.refused += 1

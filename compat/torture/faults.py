@@ -1,6 +1,6 @@
-"""What is done to the cluster. A fault begins, holds, and is over: first its cause is taken away (`end`), then what it killed is started again (`revive`).
+"""What is done to the cluster. A fault is aimed, begins, holds, and is over: first its cause is taken away (`end`), then what it killed is started again (`revive`).
 
-Victims are chosen when a fault begins, by the run's seed and by who leads at that moment; the leader is that of the first partition of the topic under load.
+It is aimed while all is well, for a store that is down cannot be asked who leads: victims follow from the run's seed and from who leads then. The leader is that of the first partition of the topic under load.
 """
 import signal
 import time
@@ -38,6 +38,12 @@ class Fault:
         low, high = self.hold_s
         return self.rng.uniform(low, high)
 
+    def choose(self):
+        """Whom or what it will hit."""
+
+    def aim(self):
+        self.target = self.choose()
+
     def begin(self):
         raise NotImplementedError
 
@@ -70,11 +76,8 @@ class Fault:
 # Death.
 
 class Kill(Fault):
-    def choose(self):
-        raise NotImplementedError
-
     def begin(self):
-        self.victims = self.choose()
+        self.victims = self.target
         for server in self.victims:
             if server.running:
                 server.end(signal.SIGKILL)
@@ -141,11 +144,10 @@ class Pause(Fault):
         return self.leader()
 
     def begin(self):
-        self.sleeper = self.choose()
-        self.sleeper.pause()
+        self.target.pause()
 
     def end(self):
-        self.sleeper.resume()
+        self.target.resume()
 
 
 class Pause3(Pause):
@@ -171,19 +173,15 @@ class PauseController(PauseSession):
 # Silence.
 
 class Cut(Fault):
-    hold_s = (8, 16)
-
-    def pairs(self):
-        """Directed pairs of hosts between which nothing passes any more."""
-        raise NotImplementedError
+    """The target is directed pairs of hosts between which nothing passes any more."""
+    hold_s = (7, 12)
 
     def begin(self):
-        self.silent = self.pairs()
-        for sender, receiver in self.silent:
+        for sender, receiver in self.target:
             self.cluster.network.cut(sender, receiver)
 
     def end(self):
-        for sender, receiver in self.silent:
+        for sender, receiver in self.target:
             self.cluster.network.heal(sender, receiver)
 
 
@@ -194,7 +192,7 @@ def names(*servers):
 class CutLeader(Cut):
     """From the other brokers and the metadata store, both ways; clients still reach it."""
 
-    def pairs(self):
+    def choose(self):
         leader = self.leader()
         return both_ways(names(leader), names(*self.others(leader), *self.cluster.stores))
 
@@ -202,7 +200,7 @@ class CutLeader(Cut):
 class CutFromAll(Cut):
     """From the clients, too."""
 
-    def pairs(self):
+    def choose(self):
         leader = self.leader()
         return both_ways(names(leader), [host for host in self.cluster.network.hosts if host != leader.host.name])
 
@@ -210,7 +208,7 @@ class CutFromAll(Cut):
 class CutOneWay(Cut):
     """What the leader sends is lost, or what is sent to it; the other way is open."""
 
-    def pairs(self):
+    def choose(self):
         leader = self.leader()
         out = [(leader.host.name, other) for other in names(*self.others(leader), *self.cluster.stores)]
         return out if self.rng.random() < 0.5 else [(receiver, sender) for sender, receiver in out]
@@ -219,14 +217,14 @@ class CutOneWay(Cut):
 class Zombie(Cut):
     """The leader is cut from the metadata store alone."""
 
-    def pairs(self):
+    def choose(self):
         return both_ways(names(self.leader()), names(*self.cluster.stores))
 
 
 class CutFollowers(Cut):
     """The leader is cut from its followers alone."""
 
-    def pairs(self):
+    def choose(self):
         leader = self.leader()
         return both_ways(names(leader), names(*self.others(leader)))
 
@@ -234,7 +232,7 @@ class CutFollowers(Cut):
 class Bridge(Cut):
     """Two brokers do not hear each other; the third hears both."""
 
-    def pairs(self):
+    def choose(self):
         one, other = self.rng.sample(self.cluster.brokers, 2)
         return both_ways(names(one), names(other))
 
@@ -242,7 +240,7 @@ class Bridge(Cut):
 class Ring(Cut):
     """Each broker is heard by one other alone, in a ring."""
 
-    def pairs(self):
+    def choose(self):
         ring = names(*self.rng.sample(self.cluster.brokers, len(self.cluster.brokers)))
         return [(ring[number], ring[number - 1]) for number in range(len(ring))]
 
@@ -252,12 +250,14 @@ class Ring(Cut):
 class DiskFull(Fault):
     needs_disks = True
 
+    def choose(self):
+        return self.leader()
+
     def begin(self):
-        self.full = self.leader()
-        self.full.disk.fill()
+        self.target.disk.fill()
 
     def end(self):
-        self.full.disk.free()
+        self.target.disk.free()
 
 
 class PowerCut(Fault):
@@ -265,11 +265,8 @@ class PowerCut(Fault):
     needs_disks = True
     hold_s = (0, 4)
 
-    def choose(self):
-        raise NotImplementedError
-
     def begin(self):
-        self.victims = self.choose()
+        self.victims = self.target
         for server in self.victims:
             server.disk.cut_power()
         for server in self.victims:
@@ -305,11 +302,13 @@ class SessionExpiry(Fault):
     """Somebody else closes the leader's session, by its number and password: it is over at once, and the leader learns it last."""
     hold_s = (2, 4)
 
+    def choose(self):
+        _, stat = self.cluster.kazoo.retry(self.cluster.kazoo.get, f"/brokers/ids/{self.leader().id}")
+        return stat.ephemeralOwner, self.cluster.stores[0].password(stat.ephemeralOwner)
+
     def begin(self):
-        broker = self.leader()
-        _, stat = self.cluster.kazoo.retry(self.cluster.kazoo.get, f"/brokers/ids/{broker.id}")
-        session = stat.ephemeralOwner
-        other = KazooClient(hosts=self.cluster.connect, client_id=(session, self.cluster.stores[0].password(session)))
+        session = self.target[0]
+        other = KazooClient(hosts=self.cluster.connect, client_id=self.target)
         other.start(10)
         taken = other.client_id[0]
         other.stop()
@@ -323,12 +322,14 @@ class ClockStep(Fault):
     needs_clock = True
     hold_s = (4, 8)
 
+    def choose(self):
+        return self.leader()
+
     def begin(self):
-        self.wrong = self.leader()
-        self.wrong.step_clock(self.rng.choice([HOUR_S, -HOUR_S]))
+        self.target.step_clock(self.rng.choice([HOUR_S, -HOUR_S]))
 
     def end(self):
-        self.wrong.step_clock(0)
+        self.target.step_clock(0)
 
 
 class Both(Fault):
@@ -340,6 +341,10 @@ class Both(Fault):
 
     def hold(self):
         return max(part.hold() for part in self.parts)
+
+    def aim(self):
+        for part in self.parts:
+            part.aim()
 
     def begin(self):
         for number, part in enumerate(self.parts):
@@ -366,8 +371,8 @@ FAULTS = {
 }
 # After these acks=all must have meant the disks of the replicas, not their memory.
 BEYOND_REPLICATION = {PowerTwo, PowerAll}
-# A restart of each broker in turn waits for the cluster to be whole in between, which it never is while something else is wrong.
-NOT_IN_PAIRS = {"rolling-restart"}
+# A restart of each broker in turn waits for the cluster to be whole in between, which it never is while something else is wrong; and a session is closed by way of the store.
+NOT_IN_PAIRS = {"rolling-restart", "session-expiry"}
 
 
 def parts_of(name):

@@ -2,6 +2,8 @@
 import pathlib
 import struct
 
+from harness import ROOT, run
+
 HEAD = struct.Struct(">qi")  # base offset, length of what follows: of a batch and of a message of old alike
 MAGIC_AT, LAST_OFFSET_DELTA_AT = 16, 23
 
@@ -58,3 +60,11 @@ def of_topic(cluster, topic, ends):
         folders = {broker.name: broker.logs / f"{topic}-{partition}" for broker in cluster.brokers if broker.id in replicas}
         found += [f"{topic}-{partition}: {difference}" for difference in differences(folders, ends[partition])]
     return found
+
+
+def dumped(broker, topic):
+    """What kafka-dump-log says against a broker's segments of a topic: each batch's checksum is computed."""
+    segments = sorted(broker.logs.glob(f"{topic}-[0-9]*/*.log"))
+    code, out, err = run([ROOT / "bin/kafka-dump-log.sh", "--files", ",".join(map(str, segments))], seconds=120)
+    wrong = [line for line in out.splitlines() if "isvalid: false" in line or "invalid bytes" in line]
+    return [f"kafka-dump-log on {broker.name}: exit code {code}, {wrong[:2]} {err[-200:]}"] if code or wrong or "isvalid: true" not in out else []

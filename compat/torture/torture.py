@@ -77,7 +77,7 @@ def run(checks, options, store, seed, names, workloads, until=None):
 
 
 def names_of_a_round(options, rng, first):
-    """Every single fault once, in the first rounds; then singles and pairs as they come."""
+    """Every single fault that the campaign has not had yet; then singles and pairs as they come."""
     chosen = options.faults or faults.singles()
     names = []
     while len(names) < ROUND:
@@ -90,10 +90,17 @@ def names_of_a_round(options, rng, first):
     return names
 
 
+def not_yet(options, rng, store):
+    """The faults that no run of the campaign has had on this store, in any order."""
+    had = {done["fault"] for line in campaign.Campaign(f"torture-{options.brokers}").lines() if line["store"] == store for done in line["faults"]}
+    left = [name for name in options.faults or faults.singles() if name not in had]
+    return rng.sample(left, len(left))
+
+
 def go_on(checks, options, minutes, stores):
     rng = random.Random(options.seed)
     deadline = time.monotonic() + minutes * 60
-    first = {store: rng.sample(options.faults or faults.singles(), len(options.faults or faults.singles())) for store in stores}
+    first = {store: not_yet(options, rng, store) for store in stores}
     number = 0
     while time.monotonic() < deadline:
         store = stores[number % len(stores)]

@@ -75,7 +75,7 @@ class Trial:
         self.rng, self.wanted = random.Random(seed), workloads
         self.moments, self.done, self.problems, self.found = History(), [], [], {}
         self.limit = self.session_s + RECOVERY_S
-        self.workloads, self.kept = [], None
+        self.workloads, self.kept, self.flush = [], None, None
 
     def run(self):
         """Gives the line for the campaign; raises nothing but what ends the run itself."""
@@ -84,8 +84,8 @@ class Trial:
             stack.callback(shutil.rmtree, path, ignore_errors=True)
             network = stack.enter_context(Network())
             # Whoever waits for its followers alone may lose what all of them lost: where the power goes at more than one broker, acks=all waits for the disks.
-            flush = "always" if any(part in faults.BEYOND_REPLICATION for name in self.names for part in faults.parts_of(name)) else "auto"
-            self.cluster = stack.enter_context(Cluster(network, path, self.store, round(self.session_s * 1000), brokers=self.kind, settings={"log.flush.before.ack": flush}))
+            self.flush = "always" if any(part in faults.BEYOND_REPLICATION for name in self.names for part in faults.parts_of(name)) else "auto"
+            self.cluster = stack.enter_context(Cluster(network, path, self.store, round(self.session_s * 1000), brokers=self.kind, settings={"log.flush.before.ack": self.flush}))
             if any("clock-step" in name for name in self.names):
                 for broker in self.cluster.brokers:
                     broker.step_clock(0)
@@ -130,6 +130,7 @@ class Trial:
 
     def strike(self, name):
         fault = faults.make(name, self.cluster, random.Random(self.rng.random()), self.load.topic, self.session_s)
+        fault.aim()
         begin = time.monotonic()
         fault.begin()
         time.sleep(fault.hold())
@@ -177,6 +178,8 @@ class Trial:
             while (differing := replicas.of_topic(self.cluster, self.load.topic, self.load.ends)) and time.monotonic() < deadline:
                 time.sleep(0.3)
             self.problems += [f"replicas differ: {difference}" for difference in differing]
+            for broker in self.cluster.brokers:
+                self.problems += replicas.dumped(broker, self.load.topic)
         self.cluster.wait_views_agree()
         for server in self.cluster.servers:
             self.problems += [server.fell()] if server.fell() else []
@@ -191,7 +194,7 @@ class Trial:
 
     def result(self):
         moments = [operation for operation in self.moments.taken() if operation["f"] == "fault"]
-        return {"store": self.store, "brokers": self.kind, "seed": self.seed, "workloads": self.wanted, "faults": self.done,
+        return {"store": self.store, "brokers": self.kind, "seed": self.seed, "flush_before_ack": self.flush, "workloads": self.wanted, "faults": self.done,
                 "faulted_s": round(sum(moment["whole"] - moment["begin"] for moment in moments), 1), "struck": len(moments),
                 "figures": {workload.name: workload.figures() for workload in self.workloads},
                 "acknowledged": sum(workload.figures().get("acknowledged", 0) for workload in self.workloads),

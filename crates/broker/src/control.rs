@@ -150,18 +150,28 @@ impl Control {
         let mut next_balance = self.clock.now() + self.config.leader_imbalance_check_interval;
         let mut missed = false;
         let mut noted_epoch = None;
+        let mut failures = 0;
         loop {
             if !missed {
                 match self.act(image, &mut noted_epoch).await {
-                    Ok(()) => {}
+                    Ok(()) => failures = 0,
                     Err(error) if error.is_terminal() => return Ended::Expired,
                     Err(error) => {
                         // What was written is not known: read everything again.
                         debug!(%error, "a controller write failed");
                         missed = true;
+                        failures += 1;
                     }
                 }
                 self.publish(image);
+                if failures > 1 {
+                    warn!(failures, "the controller's writes fail; trying again");
+                    tokio::select! {
+                        biased;
+                        _ = shutdown.changed() => return Ended::Shutdown,
+                        () = self.clock.sleep(RETRY_PAUSE) => {}
+                    }
+                }
             }
             if missed {
                 match self.read_all(feed).await {
@@ -243,8 +253,11 @@ impl Control {
         let session = self.zookeeper.session();
         let epoch = image.brokers.get(&self.id).map(|own| own.epoch);
         if let Some(epoch) = epoch.filter(|_| epoch != *noted_epoch) {
-            registration::note_epoch(&session, self.id, epoch).await?;
-            (self.note_epoch)(epoch);
+            match registration::note_epoch(&session, self.id, epoch).await {
+                Ok(()) => (self.note_epoch)(epoch),
+                Err(error @ ZkError::Server { .. }) => warn!(%error, "cannot note the epoch of this broker"),
+                Err(error) => return Err(error),
+            }
             *noted_epoch = Some(epoch);
         }
         if image.controller.is_none() && image.is_live(self.id) {

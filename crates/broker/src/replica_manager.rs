@@ -19,6 +19,7 @@ pub mod validation;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::error::ErrorCode;
@@ -51,6 +52,9 @@ pub struct ReplicaManager {
     outside: Outside,
     /// Logs that were not closed in good order.
     unclean: HashSet<TopicPartition>,
+    /// The last shutdown was no good one, and no image was acted on since: a log that is not there may have been lost with its name, which outlasts a power cut only together
+    /// with the first record that does.
+    may_have_lost_logs: AtomicBool,
     hosted: RwLock<HashMap<Arc<str>, HostedTopic>>,
     /// Partitions whose log cannot be opened.
     failed: RwLock<HashMap<TopicPartition, StorageError>>,
@@ -91,6 +95,7 @@ impl ReplicaManager {
             producer_id_expiration_ms: config.producer_id_expiration_ms,
             outside,
             unclean,
+            may_have_lost_logs: AtomicBool::new(!clean),
             hosted: RwLock::default(),
             failed: RwLock::default(),
             live: RwLock::default(),
@@ -181,7 +186,7 @@ impl ReplicaManager {
     /// Id of a topic as its logs here have it.
     #[must_use]
     pub fn stored_topic_id(&self, topic: &str) -> Option<Uuid> {
-        self.logs.all().iter().find(|log| *log.partition().topic == *topic).and_then(|log| log.topic_id())
+        self.logs.all().iter().filter(|log| *log.partition().topic == *topic).find_map(|log| log.topic_id())
     }
 
     /// Every partition held here, by name.
@@ -224,6 +229,7 @@ impl ReplicaManager {
                 self.apply_topic(topic);
             }
         }
+        self.may_have_lost_logs.store(false, Ordering::Release);
     }
 
     /// Has the next image act on a topic even where it is the same in it.
@@ -286,7 +292,7 @@ impl ReplicaManager {
         match opened {
             Ok(log) => {
                 log.update_config(config);
-                let clean = !self.unclean.contains(&partition);
+                let clean = !self.may_have_lost_logs.load(Ordering::Acquire) && !self.unclean.contains(&partition);
                 let config = topic.config.clone();
                 let hosted = HostedPartition::new(
                     partition.clone(),

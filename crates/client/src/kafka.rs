@@ -36,7 +36,7 @@ pub use cluster::{Cluster, CoordinatorKind, Lane, Metadata, Node, PartitionMetad
 pub use config::{
     Acks, ClientConfig, ConsumerConfig, HostPort, IsolationLevel, OffsetReset, ProducerConfig, Strategy, parse_servers,
 };
-pub use connection::Connection;
+pub use connection::{Connection, ask_once};
 pub use consumer::{BlockRecords, Consumer, FetchedBlock, GroupConsumer, OffsetSpec, RangeReader};
 pub use error::{ClientError, EXAMPLE_SERVERS, Result};
 pub use producer::{Delivery, Producer, ProducerRecord, RecordMetadata};

@@ -177,15 +177,22 @@ impl Disk {
             None => return Ok(()),
         };
         self.create_dir_all(parent)?;
-        let made = match self {
-            Disk::Real => fs::create_dir(path),
-            Disk::Sim(sim) => sim.create_dir(path),
-        };
-        match made {
+        match self.create_dir(path) {
             Ok(()) => self.sync_dir(parent),
             // Somebody else was quicker.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_dir(path) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a directory, whose name outlasts a power cut only after [`Disk::sync_dir`] of its parent.
+    ///
+    /// # Errors
+    /// What the file system says; `AlreadyExists` where anything has this name.
+    pub fn create_dir(self, path: &Path) -> io::Result<()> {
+        match self {
+            Disk::Real => fs::create_dir(path),
+            Disk::Sim(sim) => sim.create_dir(path),
         }
     }
 

@@ -32,6 +32,15 @@ pub enum NetCall {
         /// Where the answer goes.
         answer: oneshot::Sender<io::Result<SimStream>>,
     },
+    /// A message to another host by its number, and its answer: for protocols that the simulation moves as messages and not as streams.
+    Ask {
+        /// The other host.
+        to: usize,
+        /// The message.
+        message: Vec<u8>,
+        /// Where the answer goes; none where the other host hangs up or does not answer.
+        answer: oneshot::Sender<Option<Vec<u8>>>,
+    },
     /// Bytes on a connection.
     Send {
         /// The connection.
@@ -117,7 +126,8 @@ impl SimHost {
     }
 
     /// The host that this thread plays, if it plays one.
-    pub(crate) fn current() -> Option<SimHost> {
+    #[must_use]
+    pub fn current() -> Option<SimHost> {
         CURRENT.with(|current| current.borrow().clone())
     }
 
@@ -129,6 +139,13 @@ impl SimHost {
         let (answer, answered) = oneshot::channel();
         self.call(NetCall::Connect { to: to.to_owned(), port, limit, answer });
         answered.await.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionRefused.into()))
+    }
+
+    /// Sends a message to another host and waits for its answer; none where there is none.
+    pub async fn ask(&self, to: usize, message: Vec<u8>) -> Option<Vec<u8>> {
+        let (answer, answered) = oneshot::channel();
+        self.call(NetCall::Ask { to, message, answer });
+        answered.await.ok().flatten()
     }
 
     fn call(&self, call: NetCall) {

@@ -258,12 +258,13 @@ impl Log {
         for entry in entries {
             let epoch = LeaderEpoch(entry.leader_epoch());
             if epoch.0 >= 0 && self.latest_epoch() != Some(epoch) {
-                self.epochs.write().assign(epoch.0, entry.base_offset)?;
+                self.epochs.write().assign(epoch.0, entry.base_offset);
             }
         }
-        if let Err(error) = active.append(bytes, entries, config) {
-            // Epochs of batches that did not get in. Where they cannot be forgotten, the next batch that gets in contradicts them.
-            let _ = self.epochs.write().truncate_from_end(self.log_end_offset().0 + 1);
+        self.touch();
+        if let Err(error) = self.write_what_records_need().and_then(|()| active.append(bytes, entries, config)) {
+            // Epochs of batches that did not get in.
+            self.epochs.write().truncate_from_end(self.log_end_offset().0 + 1);
             return Err(error.into());
         }
         for (entry, marker) in entries.iter().zip(markers) {

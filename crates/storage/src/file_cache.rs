@@ -128,6 +128,19 @@ impl CachedFile {
         self.open_how(Open::Create)
     }
 
+    /// Makes the file empty, whether or not one of its name is there. It is opened when it is used.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn create_empty(&self) -> io::Result<()> {
+        let state = self.state.lock();
+        if let Some(file) = state.pinned.clone().or_else(|| state.cached.upgrade().map(|handle| handle.file.clone())) {
+            return file.set_len(0);
+        }
+        let name = self.name.lock();
+        self.dir.disk().open(&self.dir.file(&name), Open::Truncate).map(drop)
+    }
+
     fn open_how(&self, how: Open) -> io::Result<File> {
         let mut state = self.state.lock();
         if let Some(file) = &state.pinned {
@@ -176,16 +189,15 @@ impl CachedFile {
         state.cached = Weak::new();
     }
 
-    /// Gives the file another name in the same directory, on disk and here. An absent file is no error.
+    /// Gives the file another name in the same directory, on disk and here. An absent file is no error; it will have the new name once it is made.
     ///
     /// # Errors
     /// What the file system says.
     pub fn rename(&self, to: String) -> io::Result<()> {
         let mut name = self.name.lock();
         match self.dir.disk().rename(&self.dir.file(&name), &self.dir.file(&to)) {
-            Ok(()) => *name = to,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => *name = to,
         }
         Ok(())
     }

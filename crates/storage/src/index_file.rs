@@ -48,6 +48,8 @@ pub struct IndexFile<E> {
 #[derive(Debug)]
 struct Inner<E> {
     in_file: usize,
+    /// The file is there. An index of a segment without records has none yet.
+    is_made: bool,
     tail: Vec<E>,
     last: Option<E>,
     /// The block that answered last.
@@ -64,19 +66,26 @@ struct Block {
 }
 
 impl<E: IndexEntry> IndexFile<E> {
-    /// An index without entries in the file of this name; an old file is emptied.
+    /// An index without entries. Its file, of this name, is made by [`IndexFile::make`] or with the first entries that reach it; an old file is emptied then.
+    #[must_use]
+    pub fn create(dir: &Arc<PartitionDir>, name: String, base_offset: i64, cache: &Arc<FileCache>) -> IndexFile<E> {
+        IndexFile::over(dir, name, base_offset, cache, None)
+    }
+
+    /// Makes the file, where it is not there yet.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn create(
-        dir: &Arc<PartitionDir>,
-        name: String,
-        base_offset: i64,
-        cache: &Arc<FileCache>,
-    ) -> io::Result<IndexFile<E>> {
-        let index = IndexFile::over(dir, name, base_offset, cache, 0);
-        index.file.create()?.set_len(0)?;
-        Ok(index)
+    pub fn make(&self) -> io::Result<()> {
+        self.make_file(&mut self.inner.lock())
+    }
+
+    fn make_file(&self, inner: &mut Inner<E>) -> io::Result<()> {
+        if !inner.is_made {
+            self.file.create_empty()?;
+            inner.is_made = true;
+        }
+        Ok(())
     }
 
     /// The index in the file of this name. `None` where the file is absent, its length cannot be right, or `is_sound` does not hold for its
@@ -100,7 +109,7 @@ impl<E: IndexEntry> IndexFile<E> {
             return Ok(None);
         }
         let in_file = usize::try_from(length).unwrap_or(usize::MAX) / E::BYTES;
-        let index = IndexFile::over(dir, name, base_offset, cache, in_file);
+        let index = IndexFile::over(dir, name, base_offset, cache, Some(in_file));
         if in_file > 0 {
             let (first, last) = (index.read(0)?, index.read(in_file - 1)?);
             if !is_sound(&first, &last, in_file) {
@@ -116,14 +125,12 @@ impl<E: IndexEntry> IndexFile<E> {
         name: String,
         base_offset: i64,
         cache: &Arc<FileCache>,
-        in_file: usize,
+        in_file: Option<usize>,
     ) -> IndexFile<E> {
         let file = CachedFile::new(dir.clone(), name, cache.clone());
-        IndexFile {
-            file,
-            base_offset,
-            inner: Mutex::new(Inner { in_file, tail: Vec::new(), last: None, block: None, cuts: 0 }),
-        }
+        let (is_made, in_file) = (in_file.is_some(), in_file.unwrap_or(0));
+        let inner = Inner { in_file, is_made, tail: Vec::new(), last: None, block: None, cuts: 0 };
+        IndexFile { file, base_offset, inner: Mutex::new(inner) }
     }
 
     /// First offset of the segment.
@@ -283,7 +290,9 @@ impl<E: IndexEntry> IndexFile<E> {
             }
             keep -= 1;
         }
-        self.file.open()?.set_len((keep * E::BYTES) as u64)?;
+        if inner.is_made {
+            self.file.open()?.set_len((keep * E::BYTES) as u64)?;
+        }
         inner.in_file = keep;
         inner.last = last.filter(|_| keep > 0);
         Ok(())
@@ -299,6 +308,17 @@ impl<E: IndexEntry> IndexFile<E> {
         inner.tail = Vec::new();
         inner.block = None;
         Ok(())
+    }
+
+    /// Waits until the file is on stable storage, where there is one.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn sync(&self) -> io::Result<()> {
+        match self.inner.lock().is_made {
+            true => self.file.open()?.sync_data(),
+            false => Ok(()),
+        }
     }
 
     /// All entries, in order.
@@ -324,6 +344,7 @@ impl<E: IndexEntry> IndexFile<E> {
         for entry in &inner.tail {
             entry.encode(self.base_offset, &mut bytes);
         }
+        self.make_file(inner)?;
         self.file.create()?.write_all_at(&bytes, (inner.in_file * E::BYTES) as u64)?;
         inner.in_file += inner.tail.len();
         inner.tail.clear();

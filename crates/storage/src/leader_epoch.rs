@@ -1,6 +1,8 @@
 //! Which leader epoch began at which offset: what followers compare to find where two logs part (KIP-101, KIP-279, KIP-320).
 //!
-//! Always true: epochs rise strictly from entry to entry and start offsets never fall; memory and `leader-epoch-checkpoint` agree.
+//! Always true: epochs rise strictly from entry to entry and start offsets never fall; before a batch is written, `leader-epoch-checkpoint` says all that memory says
+//! ([`LeaderEpochCache::write_out`]). Until then an epoch that begins at the end of the log, or that was cut off there, is in memory alone: no record knows of it, and a start
+//! drops whatever begins at the end. So a change of leader costs 10,000 logs no write.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use crate::log_dir::{self, PartitionDir};
 pub struct LeaderEpochCache {
     dir: Arc<PartitionDir>,
     known: KnownEpochs,
+    /// The file says something else than memory.
+    unwritten: bool,
 }
 
 /// What is known of the epochs of a log.
@@ -43,7 +47,13 @@ impl LeaderEpochCache {
     pub fn load(dir: &Arc<PartitionDir>) -> Result<LeaderEpochCache> {
         let (entries, vouched) = checkpoints::read_epochs_vouched(dir.disk(), &dir.file(LEADER_EPOCH_FILE))?;
         let vouched = vouched || entries.is_empty();
-        Ok(LeaderEpochCache { dir: dir.clone(), known: KnownEpochs { entries, vouched } })
+        Ok(LeaderEpochCache { dir: dir.clone(), known: KnownEpochs { entries, vouched }, unwritten: false })
+    }
+
+    /// Of a new log: nothing is known, and there is no file.
+    pub(crate) fn new(dir: &Arc<PartitionDir>) -> LeaderEpochCache {
+        let known = KnownEpochs { entries: Vec::new(), vouched: true };
+        LeaderEpochCache { dir: dir.clone(), known, unwritten: false }
     }
 
     /// Writes the file anew.
@@ -51,8 +61,7 @@ impl LeaderEpochCache {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn rebuild(dir: &Arc<PartitionDir>, entries: &[(i32, i64)]) -> Result<LeaderEpochCache> {
-        let mut cache =
-            LeaderEpochCache { dir: dir.clone(), known: KnownEpochs { entries: Vec::new(), vouched: true } };
+        let mut cache = LeaderEpochCache::new(dir);
         cache.replace(entries.to_vec())?;
         Ok(cache)
     }
@@ -86,21 +95,32 @@ impl LeaderEpochCache {
         epoch >= 0 && start >= 0 && self.known.entries.last().is_none_or(|last| epoch != last.0 || start < last.1)
     }
 
-    /// Notes that a record of `epoch` stands at `start`, where the epoch begins unless it is known to have begun before. Entries that contradict it (a later epoch, or
-    /// another one's start not before it) go.
-    ///
-    /// # Errors
-    /// The file cannot be written; memory is as it was.
-    pub fn assign(&mut self, epoch: i32, start: i64) -> Result<()> {
+    /// Notes, in memory, that a record of `epoch` stands at `start`, where the epoch begins unless it is known to have begun before. Entries that contradict it (a later
+    /// epoch, or another one's start not before it) go.
+    pub fn assign(&mut self, epoch: i32, start: i64) {
         if !self.is_new(epoch, start) {
-            return Ok(());
+            return;
         }
-        let mut entries = self.known.entries.clone();
+        let entries = &mut self.known.entries;
         entries.retain(|entry| (entry.0 < epoch && entry.1 < start) || (entry.0 == epoch && entry.1 <= start));
         if entries.last().is_none_or(|last| last.0 != epoch) {
             entries.push((epoch, start));
         }
-        self.replace(entries)
+        self.unwritten = true;
+    }
+
+    /// Whether the file says something else than memory.
+    #[must_use]
+    pub fn is_unwritten(&self) -> bool {
+        self.unwritten
+    }
+
+    /// Writes the file, where it says something else than memory.
+    ///
+    /// # Errors
+    /// The file cannot be written; it is tried again the next time.
+    pub fn write_out(&mut self) -> Result<()> {
+        if self.unwritten { self.replace(self.known.entries.clone()) } else { Ok(()) }
     }
 
     /// Where the last record of `requested` or of the nearest earlier epoch ends, for a log that ends at `log_end`: Kafka's
@@ -119,16 +139,11 @@ impl LeaderEpochCache {
         Some((epoch, Offset(next.1)))
     }
 
-    /// Forgets epochs that begin at `end` or later: the log was cut there.
-    ///
-    /// # Errors
-    /// The file cannot be written; memory is as it was.
-    pub fn truncate_from_end(&mut self, end: i64) -> Result<()> {
-        if self.known.entries.last().is_none_or(|last| last.1 < end) {
-            return Ok(());
-        }
-        let entries = self.known.entries.iter().copied().filter(|entry| entry.1 < end).collect();
-        self.replace(entries)
+    /// Forgets, in memory, epochs that begin at `end` or later: the log ends there, and the cut that made it end there is on disk.
+    pub fn truncate_from_end(&mut self, end: i64) {
+        let kept = self.known.entries.partition_point(|entry| entry.1 < end);
+        self.unwritten |= kept < self.known.entries.len();
+        self.known.entries.truncate(kept);
     }
 
     /// Forgets epochs that end at or before `start`; the one that holds `start` begins there now.
@@ -150,7 +165,7 @@ impl LeaderEpochCache {
     /// # Errors
     /// The file cannot be written; memory is as it was.
     pub fn clear(&mut self) -> Result<()> {
-        if self.known.entries.is_empty() { Ok(()) } else { self.replace(Vec::new()) }
+        if self.known.entries.is_empty() && !self.unwritten { Ok(()) } else { self.replace(Vec::new()) }
     }
 
     fn replace(&mut self, entries: Vec<(i32, i64)>) -> Result<()> {
@@ -158,6 +173,7 @@ impl LeaderEpochCache {
         checkpoints::write_epochs(self.dir.disk(), &path, &entries, self.known.vouched)
             .map_err(|error| log_dir::judge(self.dir.log_dir(), &path, error))?;
         self.known.entries = entries;
+        self.unwritten = false;
         Ok(())
     }
 
@@ -189,8 +205,11 @@ mod tests {
         let check = |before: &[(i32, i64)], (epoch, start): (i32, i64), after: &[(i32, i64)]| {
             let directory = tempfile::tempdir().unwrap();
             let mut cache = cache(&directory, before);
-            cache.assign(epoch, start).unwrap();
+            cache.assign(epoch, start);
             assert_eq!(cache.entries(), after, "{before:?} + ({epoch}, {start})");
+            assert_eq!(stored(&directory), before, "only memory knows yet");
+            assert_eq!(cache.is_unwritten(), before != after);
+            cache.write_out().unwrap();
             assert_eq!(stored(&directory), after);
         };
         check(&[], (0, 0), &[(0, 0)]);
@@ -228,8 +247,11 @@ mod tests {
     fn cutting_either_end_of_the_log_cuts_the_epochs() {
         let directory = tempfile::tempdir().unwrap();
         let mut cache = cache(&directory, &[(2, 10), (4, 20), (7, 30)]);
-        cache.truncate_from_end(30).unwrap();
+        cache.truncate_from_end(30);
         assert_eq!(cache.entries(), [(2, 10), (4, 20)]);
+        assert_eq!(stored(&directory), [(2, 10), (4, 20), (7, 30)]);
+        cache.write_out().unwrap();
+        assert_eq!(stored(&directory), [(2, 10), (4, 20)]);
         cache.truncate_from_start(15).unwrap();
         assert_eq!(cache.entries(), [(2, 15), (4, 20)]);
         cache.truncate_from_start(20).unwrap();

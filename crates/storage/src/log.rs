@@ -35,6 +35,8 @@ pub struct Log {
     pub(crate) me: Weak<Log>,
     partition: TopicPartition,
     topic_id: RwLock<Option<Uuid>>,
+    /// The topic id is in memory alone, because no record is in the log yet.
+    topic_id_unwritten: AtomicBool,
     pub(crate) dir: Arc<PartitionDir>,
     pub(crate) cache: Arc<FileCache>,
     pub(crate) clock: Clock,
@@ -49,6 +51,8 @@ pub struct Log {
     pub(crate) first_unstable: AtomicI64,
     pub(crate) durable: AtomicI64,
     pub(crate) names_changed: AtomicBool,
+    /// Something was written since the log was made or opened in good order: until then there is nothing to sync and nothing to write when it is closed.
+    touched: AtomicBool,
     /// How often the end was cut: what was read before may not be put back after.
     pub(crate) cuts: AtomicU64,
     pub(crate) bookmarks: Mutex<Bookmarks>,
@@ -87,6 +91,10 @@ pub(crate) struct Loaded {
     pub(crate) log_end: i64,
     pub(crate) durable: i64,
     pub(crate) topic_id: Option<Uuid>,
+    /// The names in the directory outlast a power cut.
+    pub(crate) is_named: bool,
+    /// Nothing has to be written or synced before the next record comes.
+    pub(crate) is_untouched: bool,
 }
 
 impl Log {
@@ -105,6 +113,7 @@ impl Log {
             me: me.clone(),
             partition,
             topic_id: RwLock::new(loaded.topic_id),
+            topic_id_unwritten: AtomicBool::new(false),
             dir,
             cache,
             clock,
@@ -118,7 +127,8 @@ impl Log {
             high_watermark: AtomicI64::new(loaded.log_start),
             first_unstable: AtomicI64::new(first_unstable),
             durable: AtomicI64::new(loaded.durable),
-            names_changed: AtomicBool::new(true),
+            names_changed: AtomicBool::new(!loaded.is_named),
+            touched: AtomicBool::new(!loaded.is_untouched),
             cuts: AtomicU64::new(0),
             bookmarks: Mutex::new(Bookmarks::default()),
             unflushed_since_ms: AtomicI64::new(clock.now_ms()),
@@ -155,35 +165,61 @@ impl Log {
         *self.config.write() = Arc::new(config);
     }
 
-    /// Topic id in `partition.metadata`.
+    /// Topic id: that of `partition.metadata`, or the one that will be written there before the first record.
     #[must_use]
     pub fn topic_id(&self) -> Option<Uuid> {
         *self.topic_id.read()
     }
 
-    /// Writes the topic id to `partition.metadata` where none is known yet.
+    /// Notes the topic id where none is known yet. It is in `partition.metadata` before any record is in the log (as with Kafka's `maybeFlushMetadataFile`): a log without
+    /// records can be of any topic of its name.
     ///
     /// # Errors
     /// [`StorageError::TopicIdMismatch`] where another is known; or the write failed.
     pub fn assign_topic_id(&self, id: Uuid) -> Result<()> {
-        let mut stored = self.topic_id.write();
-        match *stored {
-            Some(stored) if stored == id => Ok(()),
-            Some(stored) => Err(StorageError::TopicIdMismatch {
+        let mut known = self.topic_id();
+        if known.is_none() {
+            let _state = self.lock_state()?;
+            known = self.topic_id();
+            if known.is_none() {
+                if self.size() > 0 {
+                    self.write_topic_id(id)?;
+                } else {
+                    self.topic_id_unwritten.store(true, Ordering::Release);
+                }
+                *self.topic_id.write() = Some(id);
+                return Ok(());
+            }
+        }
+        match known {
+            Some(stored) if stored != id => Err(StorageError::TopicIdMismatch {
                 partition: self.partition.clone(),
                 dir: self.dir.path(),
                 stored,
                 expected: id,
             }),
-            None => {
-                self.check_open()?;
-                let path = self.dir.file(PARTITION_METADATA_FILE);
-                checkpoints::write_topic_id(self.dir.disk(), &path, id)
-                    .map_err(|error| log_dir::judge(self.dir.log_dir(), &path, error))?;
-                *stored = Some(id);
-                Ok(())
-            }
+            _ => Ok(()),
         }
+    }
+
+    fn write_topic_id(&self, id: Uuid) -> Result<()> {
+        let path = self.dir.file(PARTITION_METADATA_FILE);
+        checkpoints::write_topic_id(self.dir.disk(), &path, id)
+            .map_err(|error| log_dir::judge(self.dir.log_dir(), &path, error))
+    }
+
+    /// Brings to disk what must be there before a record is: whose log it is, and which epochs began where. The caller holds the append lock.
+    pub(crate) fn write_what_records_need(&self) -> Result<()> {
+        if self.topic_id_unwritten.load(Ordering::Acquire) {
+            if let Some(id) = self.topic_id() {
+                self.write_topic_id(id)?;
+            }
+            self.topic_id_unwritten.store(false, Ordering::Release);
+        }
+        if self.epochs.read().is_unwritten() {
+            self.epochs.write().write_out()?;
+        }
+        Ok(())
     }
 
     /// First offset that may be read: moved by retention and DeleteRecords.
@@ -246,13 +282,14 @@ impl Log {
         self.epochs.read().end_offset_for(epoch, self.log_end_offset())
     }
 
-    /// Notes that this broker leads from `epoch` on, which begins at the end of the log, before anything is appended in it.
+    /// Notes that this broker leads from `epoch` on, which begins at the end of the log, before anything is appended in it. It is on disk before the first record of it.
     ///
     /// # Errors
     /// The log is closed or its directory offline.
     pub fn assign_epoch(&self, epoch: LeaderEpoch) -> Result<()> {
         let _state = self.lock_state()?;
-        self.epochs.write().assign(epoch.0, self.log_end_offset().0)
+        self.epochs.write().assign(epoch.0, self.log_end_offset().0);
+        Ok(())
     }
 
     /// The segments, oldest first.
@@ -318,6 +355,9 @@ impl Log {
         }
         let up_to = self.log_end_offset();
         let from = self.durable_offset();
+        if from == up_to && !self.is_touched() {
+            return Ok(up_to);
+        }
         let names_changed = self.names_changed.swap(false, Ordering::AcqRel);
         if from == up_to && !names_changed {
             return Ok(up_to);
@@ -348,8 +388,17 @@ impl Log {
 
     /// Brings new, changed and removed names of files to stable storage.
     pub(crate) fn sync_names(&self) -> Result<()> {
-        let path = self.dir.path();
-        self.dir.disk().sync_dir(&path).map_err(|error| self.dir.log_dir().fail("sync", &path, error))
+        self.dir.sync_names()
+    }
+
+    /// Whether anything was written since the log was made or opened in good order.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.touched.load(Ordering::Acquire)
+    }
+
+    /// Notes that something is about to be written.
+    pub(crate) fn touch(&self) {
+        self.touched.store(true, Ordering::Release);
     }
 
     /// The segment that holds `offset` and all after it.
@@ -376,6 +425,7 @@ impl Log {
         if active.size() == 0 && active.base_offset() == base_offset {
             return Ok(active);
         }
+        self.touch();
         active.write_out_indexes()?;
         state.preallocation.release(&active)?;
         self.write_snapshot(state, base_offset, false)?;
@@ -397,6 +447,7 @@ impl Log {
 
     /// Takes a segment out of the list and marks its files; they are removed later.
     pub(crate) fn take_out(&self, state: &mut State, segment: &Arc<Segment>, now_ms: i64) -> Result<()> {
+        self.touch();
         {
             let mut segments = self.segments.write();
             if segments.get(&segment.base_offset()).is_some_and(|held| Arc::ptr_eq(held, segment)) {

@@ -34,6 +34,10 @@ pub struct LogDir {
     said_full: AtomicBool,
     free_when_full: AtomicU64,
     reserved_bytes: AtomicU64,
+    /// Directories of logs that were made since the start.
+    logs_made: AtomicU64,
+    /// How many of them have names that outlast a power cut.
+    logs_named: AtomicU64,
     /// Offsets up to which each log was synced: never above the bytes that were.
     pub(crate) recovery_points: StoredOffsets,
     /// High watermarks.
@@ -59,6 +63,8 @@ impl LogDir {
             said_full: AtomicBool::new(false),
             free_when_full: AtomicU64::new(0),
             reserved_bytes: AtomicU64::new(0),
+            logs_made: AtomicU64::new(0),
+            logs_named: AtomicU64::new(0),
             recovery_points: StoredOffsets::new(RECOVERY_POINT_FILE),
             high_watermarks: StoredOffsets::new(HIGH_WATERMARK_FILE),
             log_starts: StoredOffsets::new(LOG_START_FILE),
@@ -187,6 +193,39 @@ impl LogDir {
         self.reserved_bytes.load(Ordering::Relaxed)
     }
 
+    /// Makes the directory of a log, whose name outlasts a power cut only after [`PartitionDir::sync_names`]. `None` where a directory of that name is there already.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn make_log(self: &Arc<Self>, path: PathBuf) -> Result<Option<PartitionDir>> {
+        match self.disk.create_dir(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) => return Err(self.write_failed("create", &path, error)),
+        }
+        let number = self.logs_made.fetch_add(1, Ordering::AcqRel) + 1;
+        Ok(Some(PartitionDir { number, ..PartitionDir::new(self.clone(), path) }))
+    }
+
+    /// Makes the names of all logs in it outlast a power cut.
+    ///
+    /// # Errors
+    /// What the file system says; the directory is offline then.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        self.disk.sync_dir(&self.path).map_err(|error| self.fail("sync", &self.path, error))
+    }
+
+    /// Makes the name of the log made as the `number`th outlast a power cut, and with it those of all that were made so far: one sync for a topic of 1,000 partitions.
+    fn sync_names_to(&self, number: u64) -> io::Result<()> {
+        if number <= self.logs_named.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let made = self.logs_made.load(Ordering::Acquire);
+        self.disk.sync_dir(&self.path)?;
+        self.logs_named.fetch_max(made, Ordering::AcqRel);
+        Ok(())
+    }
+
     /// Offset up to which the log of `partition` was cleaned, where it was.
     #[must_use]
     pub fn cleaned_to(&self, partition: &TopicPartition) -> Option<i64> {
@@ -204,15 +243,17 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 pub struct PartitionDir {
     log_dir: Arc<LogDir>,
     path: RwLock<PathBuf>,
+    /// Which of the directories made since the start it is; 0 for one that was there.
+    number: u64,
     /// An index of a segment was found not to fit: there is something to mend.
     pub(crate) has_wrong_index: AtomicBool,
 }
 
 impl PartitionDir {
-    /// Names the directory of a partition.
+    /// Names the directory of a partition, which is there already.
     #[must_use]
     pub fn new(log_dir: Arc<LogDir>, path: PathBuf) -> PartitionDir {
-        PartitionDir { log_dir, path: RwLock::new(path), has_wrong_index: AtomicBool::new(false) }
+        PartitionDir { log_dir, path: RwLock::new(path), number: 0, has_wrong_index: AtomicBool::new(false) }
     }
 
     /// The log directory it is in.
@@ -237,6 +278,16 @@ impl PartitionDir {
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.read().join(name)
+    }
+
+    /// Makes the names in the directory, and its own, outlast a power cut.
+    ///
+    /// # Errors
+    /// What the file system says; the log directory is offline then.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        let path = self.path();
+        let synced = self.disk().sync_dir(&path).and_then(|()| self.log_dir.sync_names_to(self.number));
+        synced.map_err(|error| self.log_dir.fail("sync", &path, error))
     }
 
     /// Gives the directory another name, on disk and here.

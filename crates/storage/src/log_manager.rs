@@ -11,7 +11,7 @@ mod load;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 pub use health::{LogDirState, LogDirStatus};
 use parking_lot::{Mutex, RwLock};
@@ -24,7 +24,7 @@ use crate::config::{LogConfig, LogManagerConfig};
 use crate::error::{Result, StorageError};
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
-use crate::log::Log;
+use crate::log::{Loaded, Log};
 use crate::log_dir::{LogDir, PartitionDir};
 use crate::recovery::{self, LoadOptions, LogRecovery};
 
@@ -56,6 +56,8 @@ struct ManagedDir {
     previous_notes: Option<String>,
     /// Held from the start to the end of the shutdown; `None` where the directory could not be used.
     lock: Mutex<Option<FileLock>>,
+    /// Logs in it that are served.
+    logs: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,7 @@ struct Removal {
 pub struct RecoveryReport {
     /// Logs that are served.
     pub logs: usize,
-    /// Whether every directory was shut down cleanly, or is new.
+    /// Whether every directory was shut down cleanly, or is new. After a power cut logs may be gone whose records were never synced.
     pub clean: bool,
     /// Epochs of the broker that the marks of clean shutdowns name; empty where there are no marks, or older ones.
     pub clean_epochs: BTreeSet<i64>,
@@ -157,8 +159,15 @@ impl LogManager {
             return Err(offline.error.clone());
         }
         let log = self.create(partition, topic_id, config)?;
-        self.logs.write().insert(partition.clone(), log.clone());
+        self.serve(&log);
         Ok(log)
+    }
+
+    fn serve(&self, log: &Arc<Log>) {
+        if let Some(managed) = self.dirs.iter().find(|managed| Arc::ptr_eq(&managed.log_dir, log.dir().log_dir())) {
+            managed.logs.fetch_add(1, Ordering::Relaxed);
+        }
+        self.logs.write().insert(log.partition().clone(), log.clone());
     }
 
     fn create(&self, partition: &TopicPartition, topic_id: Option<Uuid>, config: LogConfig) -> Result<Arc<Log>> {
@@ -174,20 +183,29 @@ impl LogManager {
         let log_dir = &managed.log_dir;
         self.forget_checkpoints(managed, partition)?;
         let path = log_dir.path().join(&name);
-        let failed = |error| log_dir.write_failed("create", &path, error);
-        self.disk.create_dir_all(&path).map_err(failed)?;
-        self.disk.sync_dir(log_dir.path()).map_err(|error| log_dir.fail("sync", log_dir.path(), error))?;
-        let dir = Arc::new(PartitionDir::new(log_dir.clone(), path));
         let now_ms = self.clock.now_ms();
-        let options = LoadOptions {
-            clean: true,
-            recovery_point: 0,
-            recovery_point_is_exact: false,
-            log_start: 0,
-            was_cleaned: false,
-            now_ms,
+        let (dir, loaded) = match log_dir.make_log(path.clone())? {
+            Some(dir) => {
+                let dir = Arc::new(dir);
+                let loaded = recovery::begin(partition, &dir, &self.cache, now_ms)?;
+                (dir, loaded)
+            }
+            // Left by an attempt that found no room, for one.
+            None => {
+                log_dir.sync_names()?;
+                let dir = Arc::new(PartitionDir::new(log_dir.clone(), path));
+                let options = LoadOptions {
+                    clean: true,
+                    recovery_point: 0,
+                    recovery_point_is_exact: false,
+                    log_start: 0,
+                    was_cleaned: false,
+                    now_ms,
+                };
+                let (loaded, _) = recovery::load(partition, &dir, &self.cache, &config, options, &Default::default())?;
+                (dir, Loaded { is_named: false, is_untouched: false, ..loaded })
+            }
         };
-        let (loaded, _) = recovery::load(partition, &dir, &self.cache, &config, options, &Default::default())?;
         let log = Log::assemble(partition.clone(), dir, self.cache.clone(), self.clock, config, loaded);
         self.adopt(&log);
         if let Some(id) = topic_id {
@@ -203,14 +221,8 @@ impl LogManager {
     }
 
     fn emptiest_dir(&self) -> Result<&ManagedDir> {
-        let logs = self.logs.read();
-        let count =
-            |dir: &ManagedDir| logs.values().filter(|log| Arc::ptr_eq(log.dir().log_dir(), &dir.log_dir)).count();
-        self.dirs
-            .iter()
-            .filter(|dir| dir.log_dir.check().is_ok())
-            .min_by_key(|dir| count(dir))
-            .ok_or(StorageError::NoDirOnline)
+        let online = self.dirs.iter().filter(|dir| dir.log_dir.check().is_ok());
+        online.min_by_key(|dir| dir.logs.load(Ordering::Relaxed)).ok_or(StorageError::NoDirOnline)
     }
 
     /// Takes what earlier checkpoints say of a partition off the disk: a new log of that name must not inherit it.
@@ -267,6 +279,11 @@ impl LogManager {
             (None, None) => return Ok(None),
         };
         let log_dir = dir.log_dir();
+        if let (Some(_), Some(managed)) =
+            (&log, self.dirs.iter().find(|managed| Arc::ptr_eq(&managed.log_dir, log_dir)))
+        {
+            managed.logs.fetch_sub(1, Ordering::Relaxed);
+        }
         log_dir.check()?;
         let to = log_dir.path().join(parted_name(partition, suffix));
         dir.rename(to.clone()).map_err(|error| log_dir.fail("rename", &dir.path(), error))?;

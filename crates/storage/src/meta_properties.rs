@@ -57,6 +57,12 @@ pub fn read(disk: Disk, dir: &Path) -> Result<Option<MetaProperties>> {
     }
 }
 
+/// Whether a broker used the directory before.
+#[must_use]
+pub fn is_there(disk: Disk, dir: &Path) -> bool {
+    disk.exists(&dir.join(FILE))
+}
+
 /// Checks the file of a log directory against this broker, and writes it where it is absent or says less than is known.
 ///
 /// # Errors

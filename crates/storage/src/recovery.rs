@@ -7,13 +7,14 @@
 mod check;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::records::batch::RecordBatch;
 use protocol::types::TopicPartition;
 use runtime::Disk;
+use runtime::disk::Entry as DirEntry;
 
 use crate::checkpoints::{self, PARTITION_METADATA_FILE};
 use crate::cleaner::swap;
@@ -76,8 +77,11 @@ pub(crate) fn load(
     progress: &RecoveryProgress,
 ) -> Result<(Loaded, LogRecovery)> {
     let mut report = LogRecovery::default();
-    swap::finish_swaps(dir)?;
-    let bases = list_segments(dir)?;
+    let mut names = list(dir)?;
+    if swap::finish_swaps(dir, &names)? {
+        names = list(dir)?;
+    }
+    let bases = find_segments(dir, &names)?;
     let mut segments = BTreeMap::new();
     let mut must_walk = Vec::new();
     for (at, base) in bases.iter().enumerate() {
@@ -151,29 +155,63 @@ pub(crate) fn load(
         segments.clear();
         log_end = log_start;
     }
-    if segments.is_empty() {
+    let found_none = segments.is_empty();
+    if found_none {
         let fresh = Segment::create(dir, log_start, cache, options.now_ms)?;
         segments.insert(log_start, Arc::new(fresh));
         log_end = log_start;
     }
     log_start = log_start.max(segments.first_key_value().map_or(0, |(base, _)| *base));
-    epochs.truncate_from_end(log_end)?;
+    epochs.truncate_from_end(log_end);
     epochs.truncate_from_start(log_start)?;
-    remove_snapshots_above(dir.disk(), &dir.path(), log_end)?;
-    let producers = load_producers(dir, partition, &segments, log_start, log_end, options, config)?;
+    remove_snapshots_above(dir.disk(), &names, log_end)?;
+    let producers = load_producers(dir, partition, &names, &segments, log_start, log_end, options, config)?;
     let topic_id = checkpoints::read_topic_id(dir.disk(), &dir.file(PARTITION_METADATA_FILE))?;
     // After a crash what was checked is in the page cache at best; the first flush makes it durable.
     let durable = if options.clean { log_end } else { options.recovery_point.min(log_end) };
-    Ok((Loaded { segments, producers, epochs, log_start, log_end, durable, topic_id }, report))
+    // A log that never held a record may have names that were never synced, also where the shutdown was clean.
+    let is_new = log_end == 0 && segments.len() == 1 && segments.values().all(|segment| segment.size() == 0);
+    let is_closed = options.clean && !found_none && report == LogRecovery::default();
+    let (is_named, is_untouched) = (is_closed && !is_new, is_closed || (is_new && durable == 0));
+    Ok((Loaded { segments, producers, epochs, log_start, log_end, durable, topic_id, is_named, is_untouched }, report))
+}
+
+/// The log of a directory that was just made: nothing is in it, and nothing has to be looked for.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn begin(
+    partition: &TopicPartition,
+    dir: &Arc<PartitionDir>,
+    cache: &Arc<FileCache>,
+    now_ms: i64,
+) -> Result<Loaded> {
+    let fresh = Segment::create(dir, 0, cache, now_ms)?;
+    Ok(Loaded {
+        segments: BTreeMap::from([(0, Arc::new(fresh))]),
+        producers: ProducerStates::new(partition.clone(), 0),
+        epochs: LeaderEpochCache::new(dir),
+        log_start: 0,
+        log_end: 0,
+        durable: 0,
+        topic_id: None,
+        is_named: false,
+        is_untouched: true,
+    })
+}
+
+/// What a partition's directory holds.
+pub(crate) fn list(dir: &PartitionDir) -> Result<Vec<DirEntry>> {
+    let path = dir.path();
+    dir.disk().read_dir(&path).map_err(|error| StorageError::io("list", &path, error))
 }
 
 /// Base offsets of the segments, in order. Files that a crash left half done or half removed go.
-fn list_segments(dir: &Arc<PartitionDir>) -> Result<Vec<i64>> {
-    let (disk, path) = (dir.disk(), dir.path());
-    let entries = disk.read_dir(&path).map_err(|error| StorageError::io("list", &path, error))?;
+fn find_segments(dir: &Arc<PartitionDir>, entries: &[DirEntry]) -> Result<Vec<i64>> {
+    let disk = dir.disk();
     let names: Vec<&str> = entries.iter().filter_map(|entry| entry.name.to_str()).collect();
     let bases: Vec<i64> = names.iter().filter_map(|name| segment::base_offset_of(name, ".log")).collect();
-    for entry in &entries {
+    for entry in entries {
         let Some(name) = entry.name.to_str() else { continue };
         let orphan = [".index", ".timeindex", ".txnindex"]
             .iter()
@@ -216,24 +254,22 @@ fn restore_next_offset(segment: &Segment, bases: &[i64]) {
     }
 }
 
-/// The producer state at `log_end`: the latest snapshot that can be read, and the batches after it. A broker that shut down cleanly and left
+/// The producer state at `log_end`, in a directory that holds `names`: the latest snapshot that can be read, and the batches after it. A broker that shut down cleanly and left
 /// no snapshot (before 0.11) had no idempotent producers, so its log need not be walked.
+#[allow(clippy::too_many_arguments, reason = "a start and a cut know these apart from each other")]
 pub(crate) fn load_producers(
     dir: &Arc<PartitionDir>,
     partition: &TopicPartition,
+    names: &[DirEntry],
     segments: &BTreeMap<i64, Arc<Segment>>,
     log_start: i64,
     log_end: i64,
     LoadOptions { clean, now_ms, .. }: LoadOptions,
     config: &LogConfig,
 ) -> Result<ProducerStates> {
-    let path = dir.path();
-    let mut snapshots: Vec<(i64, PathBuf)> = dir
-        .disk()
-        .read_dir(&path)
-        .map_err(|error| StorageError::io("list", &path, error))?
-        .into_iter()
-        .filter_map(|entry| Some((entry.name.to_str().and_then(snapshot::offset_of)?, entry.path)))
+    let mut snapshots: Vec<(i64, PathBuf)> = names
+        .iter()
+        .filter_map(|entry| Some((entry.name.to_str().and_then(snapshot::offset_of)?, entry.path.clone())))
         .filter(|(offset, _)| *offset <= log_end)
         .collect();
     // Also from records before the log start that are still here: a producer that repeats one of them must be known.
@@ -302,9 +338,9 @@ fn note(states: &mut ProducerStates, segment: &Segment, entry: &Entry, scanner: 
     Ok(())
 }
 
-/// Removes snapshots taken beyond the end of the log.
-pub(crate) fn remove_snapshots_above(disk: Disk, dir: &Path, log_end: i64) -> Result<()> {
-    for entry in disk.read_dir(dir).map_err(|error| StorageError::io("list", dir, error))? {
+/// Removes snapshots taken beyond the end of the log, of those in `names`.
+pub(crate) fn remove_snapshots_above(disk: Disk, names: &[DirEntry], log_end: i64) -> Result<()> {
+    for entry in names {
         if entry.name.to_str().and_then(snapshot::offset_of).is_some_and(|offset| offset > log_end) {
             disk.remove_file(&entry.path).map_err(|error| StorageError::io("remove", &entry.path, error))?;
         }

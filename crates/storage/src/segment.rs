@@ -83,7 +83,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Makes the files of an empty segment. Files of that name that are there already are emptied.
+    /// Makes the `.log` file of an empty segment; its indexes get their files with the first record. Files of these names that are there already are emptied.
     ///
     /// # Errors
     /// What the file system says.
@@ -102,11 +102,9 @@ impl Segment {
         let name = |name: String| format!("{name}{}", stage.suffix());
         let log = CachedFile::new(dir.clone(), name(file_name(base_offset)), cache.clone());
         let failed = |action, error| dir.log_dir().write_failed(action, &log.path(), error);
-        log.create().and_then(|file| file.set_len(0)).map_err(|error| failed("create segment", error))?;
-        let offset_index = OffsetIndex::create(dir, name(offset_index::file_name(base_offset)), base_offset, cache)
-            .map_err(|error| failed("create index of", error))?;
-        let time_index = TimeIndex::create(dir, name(time_index::file_name(base_offset)), base_offset, cache)
-            .map_err(|error| failed("create time index of", error))?;
+        log.create_empty().map_err(|error| failed("create segment", error))?;
+        let offset_index = OffsetIndex::create(dir, name(offset_index::file_name(base_offset)), base_offset, cache);
+        let time_index = TimeIndex::create(dir, name(time_index::file_name(base_offset)), base_offset, cache);
         Ok(Segment {
             base_offset,
             dir: dir.clone(),
@@ -146,17 +144,11 @@ impl Segment {
             OffsetIndex::open_checked(dir, base_offset, size, cache).map_err(|error| failed("open index of", error))?;
         let time_index =
             TimeIndex::open_checked(dir, base_offset, cache).map_err(|error| failed("open time index of", error))?;
-        let must_walk = offset_index.is_none() || time_index.is_none();
-        let offset_index = match offset_index {
-            Some(index) => index,
-            None => OffsetIndex::create(dir, offset_index::file_name(base_offset), base_offset, cache)
-                .map_err(|error| failed("create index of", error))?,
-        };
-        let time_index = match time_index {
-            Some(index) => index,
-            None => TimeIndex::create(dir, time_index::file_name(base_offset), base_offset, cache)
-                .map_err(|error| failed("create time index of", error))?,
-        };
+        let must_walk = size > 0 && (offset_index.is_none() || time_index.is_none());
+        let offset_index = offset_index
+            .unwrap_or_else(|| OffsetIndex::create(dir, offset_index::file_name(base_offset), base_offset, cache));
+        let time_index = time_index
+            .unwrap_or_else(|| TimeIndex::create(dir, time_index::file_name(base_offset), base_offset, cache));
         let mut end = End { size, ..End::empty(base_offset) };
         if let Some(last) = time_index.last() {
             (end.max_timestamp, end.offset_of_max_timestamp) = (last.timestamp, last.offset);
@@ -288,6 +280,9 @@ impl Segment {
     pub fn append(&self, bytes: &[u8], entries: &[Entry], config: &LogConfig) -> Result<()> {
         let before = self.end();
         let failed = |action, error| self.dir.log_dir().write_failed(action, &self.log.path(), error);
+        if before.size == 0 {
+            self.make_indexes()?;
+        }
         let file = self.log.pin().map_err(|error| failed("open segment", error))?;
         if let Err(error) = file.write_all_at(bytes, before.size) {
             // A part may have been written. The next append overwrites it; a restart before that would cut it off.

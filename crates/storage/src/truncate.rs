@@ -26,7 +26,7 @@ impl Log {
             // An epoch that this replica began as leader and wrote nothing in goes all the same: the new leader never had it, and would find
             // the logs to part at every fetch (Kafka `UnifiedLog.truncateTo`).
             let _state = self.lock_state()?;
-            self.epochs.write().truncate_from_end(offset.0)?;
+            self.epochs.write().truncate_from_end(offset.0);
             return Ok(false);
         }
         let first_base = self.segments.read().first_key_value().map_or(0, |(base, _)| *base);
@@ -36,6 +36,7 @@ impl Log {
         }
         let _flush = self.lock_flushes();
         let mut state = self.lock_state()?;
+        self.touch();
         let durable = self.durable_offset().0;
         self.lower_promises(self.end_after_cut_min(offset.0), offset.0)?;
         self.whole_or_offline(self.cut(&mut state, offset, durable))?;
@@ -68,7 +69,7 @@ impl Log {
             Ok(()) | Err(StorageError::NoSpace { .. }) => {}
             Err(error) => return Err(error),
         }
-        self.epochs.write().truncate_from_end(log_end)?;
+        self.epochs.write().truncate_from_end(log_end);
         self.reload_producers(state, log_end, now_ms)?;
         tracing::info!(partition = %self.partition(), offset = log_end, "truncated the log");
         Ok(())
@@ -89,6 +90,7 @@ impl Log {
         self.check_open()?;
         let _flush = self.lock_flushes();
         let mut state = self.lock_state()?;
+        self.touch();
         self.lower_promises(0, offset.0)?;
         self.whole_or_offline(self.empty(&mut state, offset))
     }
@@ -154,8 +156,8 @@ impl Log {
 
     /// Builds the producer state anew from the latest snapshot that the cut left standing, and the records after it.
     fn reload_producers(&self, state: &mut State, log_end: i64, now_ms: i64) -> Result<()> {
-        let path = self.dir.path();
-        recovery::remove_snapshots_above(self.dir.disk(), &path, log_end)?;
+        let names = recovery::list(&self.dir)?;
+        recovery::remove_snapshots_above(self.dir.disk(), &names, log_end)?;
         let segments = self.segments.read().clone();
         let log_start = self.log_start_offset().0;
         let options = LoadOptions {
@@ -169,6 +171,7 @@ impl Log {
         state.producers = recovery::load_producers(
             &self.dir,
             self.partition(),
+            &names,
             &segments,
             log_start,
             log_end,

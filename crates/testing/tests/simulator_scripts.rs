@@ -204,6 +204,26 @@ fn a_replica_out_of_sync_does_not_lead() {
     });
 }
 
+/// Found by the simulator (seed 1190): the disk was full when its broker was elected, the new epoch was not noted, and no follower was let in ever after.
+#[test]
+fn a_leader_that_was_elected_on_a_full_disk_goes_on_when_there_is_room() {
+    check(&Plan::quiet(2, Endings::Kills), |world| {
+        let first = leader(world) as usize;
+        for other in others(first) {
+            let disk = world.servers[other].disk;
+            disk.set_capacity(Some(disk.used_bytes()));
+        }
+        kill(world, first, false);
+        world.wait_until(PATIENCE, "another leads", |world| leader(world) != first as i32)?;
+        world.run_until(world.now() + ms(2_000))?;
+        for other in others(first) {
+            world.servers[other].disk.set_capacity(None);
+        }
+        start(world, first);
+        wait_for_acks(world, 5)
+    });
+}
+
 /// Jepsen's zombie: a leader that ZooKeeper has given up goes on, cut off from ZooKeeper alone, from the others alone, or from both.
 #[test]
 fn a_leader_that_was_given_up_acknowledges_nothing() {

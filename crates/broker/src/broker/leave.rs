@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::kafka::config::HostPort;
-use client::kafka::{ClientConfig, Connection};
+use client::kafka::{ClientConfig, ask_once};
 use protocol::error::ErrorCode;
 use protocol::messages::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
 use tracing::{info, warn};
@@ -23,12 +23,13 @@ const OTHER_CONTROLLER_PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn leave(state: &Arc<BrokerState>) {
     let started = state.clock.now();
     for attempt in 0..=state.config.controlled_shutdown_retries {
-        if !is_wanted(&state.metadata.image(), state.id) || !state.zookeeper.is_heard() {
+        let image = state.metadata.image();
+        if !is_wanted(&image, state.id) || !state.zookeeper.is_heard() {
             return;
         }
         let pause = match ask(state).await {
             Ok(answer) if answer.error_code == ErrorCode::NONE.0 && answer.remaining_partitions.is_empty() => {
-                info!(elapsed_ms = started.elapsed().as_millis(), "handed over");
+                info!(elapsed_ms = (state.clock.now() - started).as_millis(), "handed over");
                 return;
             }
             Ok(answer) if answer.error_code == ErrorCode::NONE.0 => {
@@ -40,6 +41,10 @@ pub(super) async fn leave(state: &Arc<BrokerState>) {
                 state.config.controlled_shutdown_backoff
             }
             Ok(answer) if answer.error_code == ErrorCode::NOT_CONTROLLER.0 => OTHER_CONTROLLER_PAUSE,
+            Err(why) if state.metadata.image().controller != image.controller => {
+                info!("the controller has gone: {why}");
+                OTHER_CONTROLLER_PAUSE
+            }
             Ok(answer) => {
                 warn!(attempt, "the controller does not hand over: {}", ErrorCode(answer.error_code).message());
                 state.config.controlled_shutdown_backoff
@@ -50,7 +55,12 @@ pub(super) async fn leave(state: &Arc<BrokerState>) {
             }
         };
         if attempt < state.config.controlled_shutdown_retries {
-            state.clock.sleep(pause).await;
+            // Another controller may be elected meanwhile, or the others may go, and nobody is left to hand over to.
+            let deadline = state.clock.now() + pause;
+            let is_news = |now: &Image| {
+                !is_wanted(now, state.id) || now.controller.is_some_and(|id| Some(id) != image.controller)
+            };
+            state.metadata.wait_until(state.clock, deadline, is_news).await;
         }
     }
     warn!("stopping without having handed everything over");
@@ -82,13 +92,9 @@ async fn ask(state: &BrokerState) -> Result<ControlledShutdownResponse, String> 
     let address = HostPort { host: endpoint.host.clone(), port: endpoint.port };
     let config = ClientConfig::new(vec![address.clone()]);
     let request = ControlledShutdownRequest { broker_id: state.id, broker_epoch: epoch };
-    let asking = async {
-        let connection = Connection::connect(controller.id, &address, &config, None).await?;
-        connection.send(&request).await
-    };
     tokio::select! {
         biased;
-        answer = asking => answer.map_err(|error| error.to_string()),
+        answer = ask_once(controller.id, &address, &config, &request) => answer.map_err(|error| error.to_string()),
         () = state.clock.sleep(ANSWER_LIMIT) => Err("no answer in time".to_owned()),
     }
 }

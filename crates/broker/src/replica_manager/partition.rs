@@ -206,8 +206,25 @@ impl HostedPartition {
 
     /// Time passed.
     pub fn on_tick(self: &Arc<Self>) {
+        self.note_epoch_again();
         let effects = self.replica.lock().on_tick(self.lag_now_ms());
         self.carry_out(effects);
+    }
+
+    /// A leader whose disk was full when it was elected has not noted its epoch, and until it has, followers cannot compare their logs with its.
+    fn note_epoch_again(&self) {
+        let _lasts = self.leadership.read();
+        let led = {
+            let replica = self.replica.lock();
+            replica.is_leader().then(|| replica.leader_epoch())
+        };
+        if let Some(epoch) = led
+            && self.log.latest_epoch() < Some(epoch)
+            && self.log.check_appends().is_ok()
+            && let Err(problem) = self.log.assign_epoch(epoch)
+        {
+            error!(partition = %self.partition, error = %problem, "cannot note a leader epoch");
+        }
     }
 
     /// What became of an ISR that was proposed in `epoch`.

@@ -23,6 +23,7 @@ use protocol::frame::{self, SIZE_BYTES};
 use protocol::messages::Request;
 use protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use protocol::wire::{Piece, Reader, Str, WireError};
+use runtime::SimHost;
 use runtime::net::{ReadHalf, Stream, WriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -290,6 +291,34 @@ impl Connection {
         self.inner.versions.get_or_init(|| versions);
         self
     }
+}
+
+/// Asks a broker one thing, on a connection of its own. In a simulated world, where brokers' requests are messages, without one.
+///
+/// # Errors
+/// As [`Connection::connect`] and [`Connection::send`].
+pub async fn ask_once<R: Request>(
+    node: i32,
+    address: &HostPort,
+    config: &ClientConfig,
+    request: &R,
+) -> Result<R::Response> {
+    let Some(host) = SimHost::current() else {
+        return Connection::connect(node, address, config, None).await?.send(request).await;
+    };
+    let version = *R::VERSIONS.end();
+    let unencodable =
+        |error: WireError| ClientError::Unencodable { what: describe::<R>(version), cause: error.to_string() };
+    let frame = frame::encode_request(request, version, 0, None).map_err(unencodable)?;
+    let answer = host.ask(usize::try_from(node).unwrap_or_default(), frame[SIZE_BYTES..].to_vec()).await;
+    let peer = Peer { node, address: address.clone() };
+    let answer = answer.ok_or_else(|| peer.disconnected("no answer"))?;
+    let decoded = frame::decode_response::<R>(Bytes::from(answer).slice(SIZE_BYTES..), version);
+    decoded.map(|(_header, response)| response).map_err(|error| ClientError::Malformed {
+        what: format!("{} response", describe::<R>(version)),
+        broker: peer.to_string(),
+        cause: error.to_string(),
+    })
 }
 
 /// An answer to come; see [`Connection::begin`].

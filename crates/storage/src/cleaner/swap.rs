@@ -20,7 +20,7 @@ use crate::log_dir::PartitionDir;
 use crate::segment::{Segment, Stage, base_offset_of, file_name};
 use crate::{offset_index, time_index};
 
-use runtime::disk::Open;
+use runtime::disk::{Entry, Open};
 
 /// Apache's index of aborted transactions; we keep none.
 const TXN_INDEX_SUFFIX: &str = ".txnindex";
@@ -32,6 +32,9 @@ impl Log {
     /// # Errors
     /// What the file system says, or the log is closed. Once the swap has begun, a failure takes the directory offline, for a start to finish it.
     pub(crate) fn replace_segments(&self, cuts: u64, old: &[Arc<Segment>], cleaned: &Arc<Segment>) -> Result<bool> {
+        self.touch();
+        // Also of a segment that is left without records: a swap knows three files.
+        cleaned.make_indexes()?;
         cleaned.write_out_indexes()?;
         cleaned.sync()?;
         cleaned.sync_indexes()?;
@@ -79,20 +82,21 @@ impl Log {
     }
 }
 
-/// Finishes swaps that a crash cut short, or takes them back, before the segments of a partition are listed.
+/// Finishes swaps that a crash cut short, or takes them back, before the segments of a partition are looked at. `entries` is what the directory holds; gives whether it
+/// holds something else now.
 ///
 /// # Errors
 /// What the file system says; [`StorageError::Damaged`] where a rewritten segment is.
-pub(crate) fn finish_swaps(dir: &Arc<PartitionDir>) -> Result<()> {
-    let names = list(dir)?;
+pub(crate) fn finish_swaps(dir: &Arc<PartitionDir>, entries: &[Entry]) -> Result<bool> {
+    let names: Vec<&str> = entries.iter().filter_map(|entry| entry.name.to_str()).collect();
     let bases_with = |stage: Stage, kinds: &[&str]| -> BTreeSet<i64> {
-        let base = |name: &String, kind: &str| base_offset_of(name, &format!("{kind}{}", stage.suffix()));
+        let base = |name: &&str, kind: &str| base_offset_of(name, &format!("{kind}{}", stage.suffix()));
         names.iter().flat_map(|name| kinds.iter().filter_map(|kind| base(name, kind))).collect()
     };
     const KINDS: &[&str] = &[".log", ".index", ".timeindex", TXN_INDEX_SUFFIX];
     let swaps = bases_with(Stage::Swap, KINDS);
     if swaps.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     // Several segments may be swapped in at once, the last one first: as long as one of them is not named so, none counts.
     let void_from = bases_with(Stage::Cleaned, KINDS).first().copied().unwrap_or(i64::MAX);
@@ -124,7 +128,7 @@ pub(crate) fn finish_swaps(dir: &Arc<PartitionDir>) -> Result<()> {
         }
         sync(dir)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The first offset after a rewritten segment, every checksum in it looked at: the files it replaces go by it.
@@ -153,12 +157,6 @@ fn staged(base: i64, kind: &str, stage: Stage) -> String {
         other => format!("{base:020}{other}"),
     };
     format!("{name}{}", stage.suffix())
-}
-
-fn list(dir: &PartitionDir) -> Result<Vec<String>> {
-    let path = dir.path();
-    let entries = dir.disk().read_dir(&path).map_err(|error| StorageError::io("list", &path, error))?;
-    Ok(entries.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect())
 }
 
 fn sync(dir: &PartitionDir) -> Result<()> {

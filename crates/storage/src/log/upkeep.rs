@@ -25,6 +25,7 @@ impl Log {
         }
         if self.dir.has_wrong_index.swap(false, Ordering::AcqRel) {
             for closed in self.segments().iter().rev().skip(1) {
+                self.touch();
                 closed.mend_indexes(&config)?;
             }
         }
@@ -69,7 +70,7 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs everything, writes what makes the next start quick, and refuses further use.
+    /// Syncs everything, writes what makes the next start quick, and refuses further use. A log that nothing was written to since it was opened in good order is only closed.
     ///
     /// # Errors
     /// What the file system says; the next start must check the log then.
@@ -80,7 +81,13 @@ impl Log {
         {
             // An append that passed the check before is finished when the lock is ours.
             let mut state = self.state.lock();
+            if !self.is_touched() {
+                drop(state);
+                self.segments().iter().for_each(|segment| segment.close());
+                return Ok(());
+            }
             let active = self.active();
+            self.epochs.write().write_out()?;
             state.preallocation.release(&active)?;
             active.write_out_indexes()?;
             active.sync_indexes()?;
@@ -89,9 +96,7 @@ impl Log {
             self.remove_snapshots(Some(self.log_end_offset().0))?;
         }
         self.flush()?;
-        for segment in self.segments() {
-            segment.close();
-        }
+        self.segments().iter().for_each(|segment| segment.close());
         Ok(())
     }
 

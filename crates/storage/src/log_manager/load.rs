@@ -43,6 +43,7 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
     for path in &config.dirs {
         let log_dir = Arc::new(LogDir::new(path.clone(), disk));
         let previous_notes = previous_notes(&log_dir);
+        let is_new = !meta_properties::is_there(disk, path);
         let lock = match lock_and_claim(&log_dir, &config) {
             Ok(lock) => Some(lock),
             Err(error @ (StorageError::Io { .. } | StorageError::Checkpoint { .. })) => {
@@ -53,12 +54,12 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
             Err(error) => return Err(error),
         };
         if lock.is_some()
-            && let Err(error) = survey(&log_dir, &config, clock.now_ms(), &mut found)
+            && let Err(error) = survey(&log_dir, is_new, &config, clock.now_ms(), &mut found)
         {
             log_dir.take_offline(&error);
             report.offline_dirs.push((path.clone(), error));
         }
-        dirs.push(ManagedDir { log_dir, previous_notes, lock: Mutex::new(lock) });
+        dirs.push(ManagedDir { log_dir, previous_notes, lock: Mutex::new(lock), logs: AtomicUsize::new(0) });
     }
     if dirs.iter().all(|dir| dir.log_dir.check().is_err()) {
         return Err(report.offline_dirs.into_iter().next().map_or(StorageError::NoDirOnline, |(_, error)| error));
@@ -125,7 +126,13 @@ fn lock_and_claim(log_dir: &LogDir, config: &LogManagerConfig) -> Result<FileLoc
 }
 
 /// Lists the logs in a directory. The mark of a clean shutdown is taken off: a crash from here on is one.
-fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: &mut Found) -> Result<()> {
+fn survey(
+    log_dir: &Arc<LogDir>,
+    is_new: bool,
+    config: &LogManagerConfig,
+    now_ms: i64,
+    found: &mut Found,
+) -> Result<()> {
     let (disk, path) = (log_dir.disk(), log_dir.path());
     let read = |file: &str, stored: &StoredOffsets, instead: &str| {
         let read = read_checkpoint(disk, &path.join(file), instead)?;
@@ -155,8 +162,9 @@ fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: 
     if clean {
         found.clean_epochs.extend(clean_epoch(disk, &clean_file));
         disk.remove_file(&clean_file).map_err(|error| StorageError::io("remove", &clean_file, error))?;
-        disk.sync_dir(path).map_err(|error| StorageError::io("sync", path, error))?;
     }
+    // The directories found here may have names that an earlier life never synced, because no record was in them yet.
+    disk.sync_dir(path).map_err(|error| StorageError::io("sync", path, error))?;
     let clean = clean && recovery_point_is_known;
     let mut jobs = Vec::new();
     for entry in entries.into_iter().filter(|entry| entry.is_dir) {
@@ -187,7 +195,7 @@ fn survey(log_dir: &Arc<LogDir>, config: &LogManagerConfig, now_ms: i64, found: 
             partition,
         });
     }
-    found.unclean |= !clean && !jobs.is_empty();
+    found.unclean |= !clean && !(is_new && jobs.is_empty());
     found.jobs.extend(jobs);
     log_dir.recovery_points.set(recovery_points);
     log_dir.high_watermarks.set(high_watermarks);
@@ -280,7 +288,7 @@ impl LogManager {
                     report.recovered.push((job.partition.clone(), recovery));
                 }
                 self.adopt(&log);
-                self.logs.write().insert(job.partition, log);
+                self.serve(&log);
             }
             Err(error) => {
                 tracing::error!(partition = %job.partition, %error, "a log is offline");

@@ -1,6 +1,8 @@
-use protocol::types::BrokerId;
+use protocol::types::{BrokerId, LeaderEpoch};
+use runtime::SimDisk;
 
 use super::*;
+use crate::append::AppendOptions;
 use crate::testing::{TestDir, append, crash, partition, records_from, values};
 
 fn uuid(byte: u8) -> Uuid {
@@ -234,4 +236,48 @@ fn an_idle_log_holds_nothing() {
     assert_eq!(records_from(&log, 2).len(), 2);
     append(&log, &["again"]);
     assert_eq!(records_from(&log, 4).len(), 1);
+}
+
+#[test]
+fn a_new_log_costs_a_folder_and_a_file_and_nothing_more_until_a_record_comes() {
+    let sim = SimDisk::new();
+    let mut config = LogManagerConfig::new(vec![PathBuf::from("/logs")], BrokerId(1));
+    config.flusher_threads = 0;
+    let open = || LogManager::open(config.clone(), Disk::Sim(sim), Clock::real()).unwrap();
+    let name = |number| TopicPartition::new("t", number);
+    let (manager, _) = open();
+    let before = sim.changes();
+    for number in 0..50 {
+        let log = manager.get_or_create(&name(number), Some(uuid(1)), LogConfig::default()).unwrap();
+        log.assign_epoch(LeaderEpoch(3)).unwrap();
+    }
+    manager.run_maintenance(i64::MAX);
+    assert_eq!(sim.changes() - before, 2 * 50);
+
+    // Checkpoints and the mark of a clean shutdown, and the lock of the next start: nothing for each log.
+    manager.shutdown().unwrap();
+    let (manager, report) = open();
+    assert_eq!((report.logs, report.clean), (50, true));
+    manager.run_maintenance(i64::MAX);
+    let around = sim.changes() - before - 2 * 50;
+    assert!(around < 40, "{around} changes for a shutdown and a start with 50 idle logs");
+
+    // One sync makes the names of all of them last.
+    let disk = Disk::Sim(sim);
+    for number in 0..2 {
+        let log = manager.get_or_create(&name(number), Some(uuid(1)), LogConfig::default()).unwrap();
+        log.assign_epoch(LeaderEpoch(4)).unwrap();
+        assert!(!disk.exists(&log.dir().file("partition.metadata")), "written before it is needed");
+        log.append_as_leader(&mut crate::testing::batch(&["x"], 1), LeaderEpoch(4), AppendOptions::client(1)).unwrap();
+        log.flush().unwrap();
+    }
+    crash(manager);
+    sim.power_cut(1);
+    let (manager, _) = open();
+    for number in 0..2 {
+        let log = manager.get(&name(number)).unwrap();
+        assert_eq!((log.log_end_offset().0, log.topic_id()), (1, Some(uuid(1))));
+        assert_eq!((log.epoch_of(Offset(0)), log.latest_epoch()), (Some(LeaderEpoch(4)), Some(LeaderEpoch(4))));
+    }
+    crash(manager);
 }

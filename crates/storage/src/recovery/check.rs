@@ -87,9 +87,10 @@ pub(super) fn check_segments(
         }
         for (epoch, start) in seen_epochs {
             if epochs.latest().is_none_or(|latest| latest.0 < epoch) {
-                epochs.assign(epoch, start)?;
+                epochs.assign(epoch, start);
             }
         }
+        epochs.write_out()?;
         if cut_after.is_some() {
             break;
         }

@@ -1,6 +1,8 @@
 use runtime::Disk;
 use runtime::disk::Open;
 
+use std::path::Path;
+
 use super::*;
 use crate::testing::{TestDir, append, crash, partition, records_from, sequenced, try_append, values};
 

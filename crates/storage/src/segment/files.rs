@@ -59,6 +59,15 @@ impl Segment {
         written.map_err(|error| self.dir.log_dir().write_failed("write index of", &self.log.path(), error))
     }
 
+    /// Makes the files of the indexes. A segment without records has none: what is to be opened and removed with 10,000 logs that nobody writes to should be little.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn make_indexes(&self) -> Result<()> {
+        let made = self.offset_index.make().and_then(|()| self.time_index.make());
+        made.map_err(|error| self.dir.log_dir().write_failed("create index of", &self.log.path(), error))
+    }
+
     /// Waits until the `.log` file is on stable storage.
     ///
     /// # Errors
@@ -83,8 +92,7 @@ impl Segment {
     /// What the file system says; the directory is offline then.
     pub fn sync_indexes(&self) -> Result<()> {
         let failed = |error| self.dir.log_dir().fail("sync index of", &self.log.path(), error);
-        self.offset_index.file().open().and_then(|file| file.sync_data()).map_err(failed)?;
-        self.time_index.file().open().and_then(|file| file.sync_data()).map_err(failed)
+        self.offset_index.sync().and_then(|()| self.time_index.sync()).map_err(failed)
     }
 
     /// Takes the files out of use by the suffix `.deleted`; [`Segment::remove`] removes them later. Readers that hold the segment read on.

@@ -140,6 +140,9 @@ impl Segment {
     /// The file cannot be read.
     pub fn find_end(&self) -> Result<bool> {
         let mut end = self.end();
+        if end.size == 0 {
+            return Ok(true);
+        }
         let from = self.offset_index.last().map_or(0, |entry| u64::from(entry.position));
         let mut scanner = EntryScanner::new(self.read_file()?, from, end.size, LOOKUP_WINDOW_BYTES);
         let mut next_offset = self.base_offset;

@@ -6,7 +6,7 @@ use protocol::records::batch::BatchIter;
 use protocol::types::{Offset, TopicPartition, Uuid};
 use tidemill_storage::{Log, LogManager, ReadLimit, RecoveryReport};
 
-use crate::script::PRODUCER;
+use crate::script::{self, PRODUCER};
 
 /// All logs.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,10 @@ pub struct LogOracle {
     pub durable: i64,
     /// Epoch of the leader.
     pub epoch: i32,
+    /// Something in it was reported durable: its directory stays.
+    pub is_named: bool,
+    /// A record in it was reported durable: whose log it is stays known.
+    pub is_identified: bool,
     /// How often it was emptied.
     pub lives: u32,
     /// Id of its topic.
@@ -56,6 +60,13 @@ impl Oracle {
 }
 
 impl LogOracle {
+    /// The log says that everything below is durable.
+    pub fn note_durable(&mut self, offset: i64) {
+        self.durable = self.durable.max(offset.min(self.end));
+        self.is_named |= self.durable > 0;
+        self.is_identified |= self.records.range(..self.durable).next().is_some();
+    }
+
     pub fn append(&mut self, record: Record) {
         self.records.insert(self.end, record);
         self.end += 1;
@@ -117,7 +128,14 @@ pub fn check(manager: &LogManager, report: &RecoveryReport, before: &Oracle, aft
         if before.topic_id != after.topic_id {
             continue;
         }
-        let log = manager.get(partition).unwrap_or_else(|| panic!("{place}: {partition} is gone"));
+        let found = manager.get(partition);
+        // A log without a durable record may be gone with its name, or not know its topic. The image asks for it, and says of which topic it is.
+        assert!(found.is_some() || !before.is_named, "{place}: {partition} is gone");
+        let id = found.and_then(|log| log.topic_id());
+        assert!(id.is_some() || !before.is_identified, "{place}: {partition} does not know its topic");
+        let asked = manager.get_or_create(partition, Some(after.topic_id), script::log_config());
+        let log = asked.unwrap_or_else(|error| panic!("{place}: {partition} cannot be opened: {error}"));
+        assert!(id.is_some() || log.size() == 0, "{place}: {partition} has records of nobody knows which topic");
         check_log(&log, before, after, &format!("{place}: {partition}"));
     }
 }

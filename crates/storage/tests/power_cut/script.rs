@@ -41,11 +41,14 @@ pub fn lasting() -> TopicPartition {
     TopicPartition::new("lasting", 0)
 }
 
-pub fn passing() -> TopicPartition {
-    TopicPartition::new("passing", 0)
+/// Its partitions are made one after the other, as those of a topic are.
+const PASSING_PARTITIONS: i32 = 3;
+
+fn passing(number: i32) -> TopicPartition {
+    TopicPartition::new("passing", number)
 }
 
-fn log_config() -> LogConfig {
+pub fn log_config() -> LogConfig {
     LogConfig {
         segment_bytes: 1500,
         index_interval_bytes: 200,
@@ -104,7 +107,7 @@ impl Script {
     fn mark(&mut self, step: String) {
         for (partition, log) in &mut self.oracle.logs {
             let Some(found) = self.manager.get(partition) else { continue };
-            log.durable = log.durable.max(found.durable_offset().0.min(log.end));
+            log.note_durable(found.durable_offset().0);
             assert_eq!(found.log_end_offset().0, log.end, "step {step}: the script and its oracle disagree");
         }
         self.marks.push(Mark { step, changes: self.sim.changes(), oracle: self.oracle.clone() });
@@ -115,8 +118,8 @@ impl Script {
     }
 
     fn one_of_the_logs(&mut self) -> TopicPartition {
-        match self.oracle.logs.contains_key(&passing()) && self.random.below(4) == 0 {
-            true => passing(),
+        match self.oracle.logs.contains_key(&passing(0)) && self.random.below(4) == 0 {
+            true => passing(self.random.below(PASSING_PARTITIONS as u64) as i32),
             false => lasting(),
         }
     }
@@ -246,6 +249,7 @@ impl Script {
         let (manager, report) = open(self.sim);
         assert!(report.clean && report.recovered.is_empty() && report.offline.is_empty(), "{report:?}");
         self.manager = manager;
+        self.say_topic_ids();
         "restart"
     }
 
@@ -254,11 +258,19 @@ impl Script {
         let (manager, report) = open(self.sim);
         assert!(report.offline.is_empty(), "{report:?}");
         self.manager = manager;
+        self.say_topic_ids();
         for (partition, log) in &mut self.oracle.logs {
             // A log start that no checkpoint has seen yet goes back to the first record that is there.
             log.start = self.manager.get(partition).expect("the log is there").log_start_offset().0;
         }
         "kill -9"
+    }
+
+    /// What the image says of the logs at a start.
+    fn say_topic_ids(&self) {
+        for (partition, log) in &self.oracle.logs {
+            self.manager.get_or_create(partition, Some(log.topic_id), log_config()).unwrap();
+        }
     }
 
     fn create(&mut self, partition: &TopicPartition, topic_id: Uuid) {
@@ -267,13 +279,18 @@ impl Script {
     }
 
     fn create_or_delete(&mut self) -> &'static str {
-        let partition = passing();
-        if self.oracle.logs.remove(&partition).is_some() {
-            assert!(self.manager.delete(&partition).unwrap());
+        if self.oracle.logs.contains_key(&passing(0)) {
+            for number in 0..PASSING_PARTITIONS {
+                self.oracle.logs.remove(&passing(number));
+                assert!(self.manager.delete(&passing(number)).unwrap());
+            }
             return "delete a topic";
         }
         self.values += 1;
-        self.create(&partition, Uuid([(self.values % 250) as u8 + 2; 16]));
+        let topic_id = Uuid([(self.values % 250) as u8 + 2; 16]);
+        for number in 0..PASSING_PARTITIONS {
+            self.create(&passing(number), topic_id);
+        }
         "create a topic"
     }
 

@@ -61,6 +61,8 @@ pub struct World {
     planned: u64,
     calls: BTreeMap<u64, Call>,
     next_call: u64,
+    /// Who waits for the answer to a call that a broker made by itself.
+    asking: BTreeMap<u64, oneshot::Sender<Option<Vec<u8>>>>,
     /// Version of each state znode that was looked at last, and when it was made.
     seen_states: Vec<Option<i32>>,
     /// Events that wait for a paused broker.
@@ -127,6 +129,7 @@ struct Call {
 #[derive(Debug, Clone, Copy)]
 enum Caller {
     Fetcher { broker: usize, life: u64, leader: i32 },
+    Broker { broker: usize, call: u64 },
     Producer(usize, Purpose),
     Consumer(usize, Purpose),
 }
@@ -160,6 +163,7 @@ impl World {
             planned: 0,
             calls: BTreeMap::new(),
             next_call: 0,
+            asking: BTreeMap::new(),
             followed_in: BTreeMap::new(),
             traces: std::env::var_os("TIDEMILL_SIM_TRACE").is_some(),
             plan,
@@ -354,7 +358,7 @@ impl World {
         let broker = match &event {
             Event::Request { to, .. } => *to,
             Event::Answer { call, .. } | Event::GiveUp(call) => match self.calls.get(call)?.from {
-                Caller::Fetcher { broker, .. } => broker,
+                Caller::Fetcher { broker, .. } | Caller::Broker { broker, .. } => broker,
                 _ => return Some(event),
             },
             Event::Connect(broker, ..) | Event::Flushed(broker, _) | Event::Fetchers(broker, _) => *broker,

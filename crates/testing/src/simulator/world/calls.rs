@@ -44,7 +44,7 @@ impl World {
     pub(super) fn answer(&mut self, broker: usize, call: u64, frame: Option<Bytes>) {
         let Some(made) = self.calls.get(&call) else { return };
         let node = match made.from {
-            Caller::Fetcher { broker, .. } => broker,
+            Caller::Fetcher { broker, .. } | Caller::Broker { broker, .. } => broker,
             Caller::Producer(producer, _) => self.producer_node(producer),
             Caller::Consumer(consumer, _) => self.consumer_node(consumer),
         };
@@ -56,6 +56,13 @@ impl World {
     pub(super) fn answered(&mut self, call: Call, frame: Option<Bytes>) -> Result<(), Violation> {
         match call.from {
             Caller::Fetcher { broker, life, leader } => self.fetched(broker, life, leader, frame),
+            Caller::Broker { broker, call } => {
+                if let Some(answer) = self.asking.remove(&call) {
+                    // Who asked may be gone.
+                    let _ = answer.send(frame.map(|frame| frame.to_vec()));
+                }
+                self.run(broker)
+            }
             Caller::Producer(producer, purpose) => self.producer_answered(producer, purpose, call.to, frame),
             Caller::Consumer(consumer, purpose) => self.consumer_answered(consumer, purpose, frame),
         }

@@ -1,5 +1,7 @@
 //! ZooKeeper in a world: the connections of brokers, and what its tree says.
 
+use std::time::Duration;
+
 use broker::metadata::PartitionState;
 use bytes::Bytes;
 use client::zookeeper::paths;
@@ -10,7 +12,10 @@ use tokio::sync::oneshot;
 use super::super::clients::TOPIC;
 use super::super::history::{Partition, Violation};
 use super::super::network::{Piece, Way};
-use super::{Event, World};
+use super::{Caller, Event, World};
+
+/// How long a broker waits for another's answer.
+const BROKER_WAIT: Duration = Duration::from_secs(10);
 
 impl World {
     pub(super) fn net_call(&mut self, broker: usize, life: u64, call: NetCall) {
@@ -20,6 +25,11 @@ impl World {
                 let is_reached = !self.network.is_cut(broker, zookeeper) && !self.network.is_cut(zookeeper, broker);
                 let takes = if is_reached { self.network.delay(&mut self.chance) * 2 } else { limit };
                 self.after(takes, Event::Connect(broker, life, answer, is_reached));
+            }
+            NetCall::Ask { to, message, answer } => {
+                let call = self.next_call + 1;
+                self.asking.insert(call, answer);
+                self.call(Caller::Broker { broker, call }, broker, to, Bytes::from(message), BROKER_WAIT);
             }
             NetCall::Send { connection, bytes } => {
                 self.send_piece(connection, Way::Up, Piece::Bytes(Bytes::from(bytes)));
