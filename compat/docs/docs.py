@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import PROGRAM, ROOT, Checks, Failed, Process, Workspace, expect, free_port, port_is_free
 
 PAGE, CHINESE, README = ROOT / "docs/tutorial.md", ROOT / "docs/tutorial.zh.md", ROOT / "README.md"
-ALL_S = 58
+ALL_S = 75
 # Brokers of the page's cluster, on ports that follow each other.
 BROKERS = 3
 WAIT_S = 20

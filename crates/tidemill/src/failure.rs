@@ -13,6 +13,7 @@ use client::kafka::{ClientError, EXAMPLE_SERVERS};
 use client::zookeeper::ZkError;
 use client::zookeeper_consumer::ConsumerError;
 use keeper::KeeperError;
+use protocol::zookeeper::ErrorCode;
 use runtime::machine::without_number;
 
 /// The ZooKeeper that help lines name, until [`Failure::with_zookeeper`] puts in the one in use.
@@ -200,6 +201,10 @@ impl From<ZkError> for Failure {
             ZkError::BadConnectString { .. } => {
                 Failure::misuse(error).help(format!("bin/zookeeper-shell.sh {EXAMPLE_ZOOKEEPER} ls /"))
             }
+            // A real ZooKeeper gives this code to nobody.
+            ZkError::Server { code: ErrorCode::OperationTimeout, .. } => Failure::new(error)
+                .cause("the keeper takes no writes: its disk is full")
+                .help("df -h   (make room where its dataDir is; it goes on by itself)"),
             other => Failure::new(other),
         }
     }
@@ -242,6 +247,16 @@ mod tests {
         let expected = "bin/kafka-topics.sh --list --bootstrap-server h1:1,h2:2";
         assert_eq!(help(failure().with_servers("h1:1,h2:2")), expected);
         assert_eq!(help(failure().with_zookeeper("h:2")), help(failure()));
+    }
+
+    #[test]
+    fn a_full_keeper_is_told_as_one() {
+        let path = "/brokers/topics/t".to_owned();
+        let said = Failure::from(ZkError::Server { code: ErrorCode::OperationTimeout, path }).to_string();
+        let expected = "error: KeeperErrorCode = OperationTimeout for /brokers/topics/t\n\
+                        cause: the keeper takes no writes: its disk is full\n\
+                        help: df -h   (make room where its dataDir is; it goes on by itself)";
+        assert_eq!(said, expected);
     }
 
     #[test]

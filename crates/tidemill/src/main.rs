@@ -10,7 +10,8 @@
 //! - [`demo`]: the whole tutorial in one process
 //! - [`dev`]: a cluster of separate processes on this machine
 //! - [`layout`]: a folder shaped like the unpacked tarball
-//! - [`options`]: what the tools' command lines have in common; [`java_format`]: numbers and dates as Java prints them; [`assignment`]: which brokers hold which partition
+//! - [`options`]: what the tools' command lines have in common; [`java_format`]: numbers and dates as Java prints them; [`assignment`]: which brokers hold which partition;
+//!   [`stdout`]: what happens where nobody reads any more
 
 mod assignment;
 mod broker_api_versions;
@@ -39,6 +40,7 @@ mod replica_verification;
 mod run_class;
 mod server;
 mod spark_submit;
+mod stdout;
 mod tools;
 mod topics;
 mod zookeeper_shell;
@@ -46,6 +48,7 @@ mod zookeeper_shell;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    stdout::end_where_nobody_reads();
     let arguments: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let called_as = arguments.first().map(String::as_str).unwrap_or_default();
     let outcome = match tools::named_by_path(called_as) {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 use crate::reassign_partitions::file;
-use crate::{connect, options};
+use crate::{connect, options, stdout};
 
 /// What 0.9 says first of every failure.
 const FAILED: &str = "Failed to start preferred replica election";
@@ -79,7 +79,9 @@ async fn elect(session: &Session, asked: Option<Vec<TopicPartition>>) -> Result<
     }
     let znode = PartitionElection { partitions: valid }.to_json();
     match session.create_recursive(paths::PREFERRED_REPLICA_ELECTION, znode, CreateMode::Persistent).await {
-        Ok(_) => println!("Successfully started preferred replica election for partitions {}", set(&asked)),
+        Ok(_) => {
+            stdout::line(format_args!("Successfully started preferred replica election for partitions {}", set(&asked)))
+        }
         Err(error) if error.is_node_exists() => return Err(in_progress(session).await),
         Err(error) => return Err(failed(error.into())),
     }

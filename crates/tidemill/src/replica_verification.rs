@@ -68,6 +68,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     };
     let wish = rounds::Wish {
         topics,
+        pattern: options.topic_white_list.clone(),
         from,
         bytes_max: options.fetch_size,
         wait: Duration::from_millis(options.max_wait_ms),

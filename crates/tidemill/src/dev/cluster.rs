@@ -203,6 +203,8 @@ impl Folder {
                     "{HEAD}\nbroker.id={id}\nlisteners={}\nhttp.listener={}\nlog.dirs={data}\nzookeeper.connect={zookeeper}\n\
                      # A broker that is killed is missed after this time; Kafka's own is 18000 since 2.5.\n\
                      zookeeper.session.timeout.ms=6000\n\
+                     # A group that begins does not wait for more members, as in Kafka's own file for trying it out.\n\
+                     group.initial.rebalance.delay.ms=0\n\
                      # Replicas of topics that are created without a number, and of the groups' offsets.\n\
                      default.replication.factor={replicas}\noffsets.topic.replication.factor={replicas}\n",
                     listener(port),
@@ -353,6 +355,8 @@ mod tests {
         zookeeper.connect=localhost:2181
         # A broker that is killed is missed after this time; Kafka's own is 18000 since 2.5.
         zookeeper.session.timeout.ms=6000
+        # A group that begins does not wait for more members, as in Kafka's own file for trying it out.
+        group.initial.rebalance.delay.ms=0
         # Replicas of topics that are created without a number, and of the groups' offsets.
         default.replication.factor=2
         offsets.topic.replication.factor=2

@@ -12,9 +12,9 @@ use runtime::Clock;
 use super::cluster::{BROKERS_MAX, CONSOLE_PORT, Cluster, Folder, Member, Role};
 use super::process::{self, Started, State};
 use super::{UpOptions, command, only_one};
-use crate::connect;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::{connect, stdout};
 
 /// Brokers where nobody says how many.
 const BROKERS_DEFAULT: usize = 3;
@@ -290,7 +290,7 @@ fn print(plan: &Cluster, dir: &Path) {
         dir.display()
     );
     eprintln!("the bootstrap list, and what to type next:");
-    println!("{servers}");
+    stdout::line(format_args!("{servers}"));
     for line in [
         format!(
             "bin/kafka-topics.sh --create --bootstrap-server {servers} --replication-factor {} --partitions 3 --topic {TOPIC}",
@@ -302,7 +302,7 @@ fn print(plan: &Cluster, dir: &Path) {
         command("status", dir),
         command("stop", dir),
     ] {
-        println!("{line}");
+        stdout::line(format_args!("{line}"));
     }
 }
 

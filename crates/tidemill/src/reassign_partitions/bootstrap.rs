@@ -12,8 +12,8 @@ use runtime::Random;
 use super::file::{self, Assignment, Style};
 use super::{Action, Options, only_action, plan, usage};
 use crate::assignment::{Place, id_list};
-use crate::connect;
 use crate::failure::Failure;
+use crate::{connect, stdout};
 
 /// What 3.9 puts before most failures.
 const ERROR: &str = "Error: ";
@@ -96,8 +96,8 @@ async fn generate(admin: &Admin, options: &Options) -> Result<(), Failure> {
     }
     let proposed = plan::propose(&current, &chosen, |below| Random::real().below(below as u64) as usize);
     let proposed = proposed.map_err(|failure| failure.behind(ERROR))?;
-    println!("Current partition replica assignment\n{}\n", file::to_json(&current, true));
-    println!("Proposed partition reassignment configuration\n{}", file::to_json(&proposed, true));
+    stdout::line(format_args!("Current partition replica assignment\n{}\n", file::to_json(&current, true)));
+    stdout::line(format_args!("Proposed partition reassignment configuration\n{}", file::to_json(&proposed, true)));
     Ok(())
 }
 
@@ -130,25 +130,25 @@ async fn execute(admin: &Admin, path: &str, throttle: Option<i64>, additional: b
             )));
     }
     let current: Assignment = all.into_iter().filter(|(partition, _)| proposed.contains_key(partition)).collect();
-    println!(
+    stdout::line(format_args!(
         "Current partition replica assignment\n\n{}\n\nSave this to use as the --reassignment-json-file option during rollback",
         file::to_json(&current, true)
-    );
+    ));
     if let Some(rate) = throttle.filter(|rate| *rate >= 0) {
-        println!("{VERIFY_PERIODICALLY}");
+        stdout::line(format_args!("{VERIFY_PERIODICALLY}"));
         set_throttles(admin, &plan::moves(&under_way, &proposed, &current), rate).await?;
-        println!("The inter-broker throttle limit was set to {rate} B/s");
+        stdout::line(format_args!("The inter-broker throttle limit was set to {rate} B/s"));
     }
     let moves: BTreeMap<TopicPartition, Option<Vec<BrokerId>>> = proposed
         .iter()
         .map(|(partition, replicas)| (partition.clone(), Some(replicas.iter().copied().map(BrokerId).collect())))
         .collect();
     alter(admin, &moves, || "Error reassigning partition(s):".to_owned()).await?;
-    println!(
+    stdout::line(format_args!(
         "Successfully started partition reassignment{} for {}",
         plan::plural(moves.len()),
         plan::names(moves.keys())
-    );
+    ));
     Ok(())
 }
 
@@ -179,26 +179,26 @@ async fn verify(admin: &Admin, path: &str, preserve_throttles: bool) -> Result<(
     let all = admin.list_topics().await?;
     let known = topics.iter().copied().filter(|topic| all.iter().any(|known| *known.name == **topic));
     let current = describe(admin, known).await?;
-    println!("Status of partition reassignment:");
+    stdout::line(format_args!("Status of partition reassignment:"));
     let mut all_well = true;
     let targets: Assignment = targets.into_iter().collect();
     for (partition, target) in &targets {
         let replicas = current.get(partition).map(Vec::as_slice).unwrap_or_default();
         if under_way.iter().any(|moving| moving.partition == *partition) {
-            println!("Reassignment of partition {partition} is still in progress.");
+            stdout::line(format_args!("Reassignment of partition {partition} is still in progress."));
         } else if replicas == target {
-            println!("Reassignment of partition {partition} is completed.");
+            stdout::line(format_args!("Reassignment of partition {partition} is completed."));
         } else {
-            println!(
+            stdout::line(format_args!(
                 "There is no active reassignment of partition {partition}, but replica set is {} rather than {}.",
                 id_list(replicas),
                 id_list(target)
-            );
+            ));
             all_well = false;
         }
     }
     // 3.9 tells of log directories here, of which none is ever asked for.
-    println!();
+    stdout::line("");
     if under_way.is_empty() && !preserve_throttles {
         clear_throttles(admin, &targets).await?;
     }
@@ -212,17 +212,17 @@ async fn cancel(admin: &Admin, path: &str, preserve_throttles: bool) -> Result<(
     let moves: BTreeMap<TopicPartition, Option<Vec<BrokerId>>> =
         under_way.map(|moving| (moving.partition, None)).collect();
     if moves.is_empty() {
-        println!("None of the specified partition reassignments are active.");
+        stdout::line(format_args!("None of the specified partition reassignments are active."));
     } else {
         alter(admin, &moves, || format!("Error cancelling partition reassignment{} for:", plan::plural(moves.len())))
             .await?;
-        println!(
+        stdout::line(format_args!(
             "Successfully cancelled partition reassignment{} for: {}",
             plan::plural(moves.len()),
             plan::names(moves.keys())
-        );
+        ));
     }
-    println!("None of the specified partition moves are active.");
+    stdout::line(format_args!("None of the specified partition moves are active."));
     if !preserve_throttles {
         clear_throttles(admin, &targets).await?;
     }
@@ -232,12 +232,12 @@ async fn cancel(admin: &Admin, path: &str, preserve_throttles: bool) -> Result<(
 async fn list(admin: &Admin) -> Result<(), Failure> {
     let under_way = under_way(admin).await?;
     if under_way.is_empty() {
-        println!("No partition reassignments found.");
+        stdout::line(format_args!("No partition reassignments found."));
         return Ok(());
     }
-    println!("Current partition reassignments:");
+    stdout::line(format_args!("Current partition reassignments:"));
     for moving in &under_way {
-        println!("{}", plan::listed(moving));
+        stdout::line(format_args!("{}", plan::listed(moving)));
     }
     Ok(())
 }
@@ -303,13 +303,21 @@ async fn set_throttles(
 /// Takes the throttles of all live brokers and of the topics away: nobody remembers which brokers a move concerned.
 async fn clear_throttles(admin: &Admin, targets: &Assignment) -> Result<(), Failure> {
     let brokers: Vec<i32> = admin.describe_cluster().await?.nodes.iter().map(|node| node.id.0).collect();
-    println!("Clearing broker-level throttles on broker{} {}", plan::plural(brokers.len()), id_list(&brokers));
+    stdout::line(format_args!(
+        "Clearing broker-level throttles on broker{} {}",
+        plan::plural(brokers.len()),
+        id_list(&brokers)
+    ));
     for broker in brokers {
         clear(admin, &ConfigResource::Broker(Some(BrokerId(broker))), &BROKER_THROTTLES).await?;
     }
     let topics: BTreeSet<&str> = targets.keys().map(|partition| &*partition.topic).collect();
     let names: Vec<&str> = topics.into_iter().collect();
-    println!("Clearing topic-level throttles on topic{} {}", plan::plural(names.len()), names.join(","));
+    stdout::line(format_args!(
+        "Clearing topic-level throttles on topic{} {}",
+        plan::plural(names.len()),
+        names.join(",")
+    ));
     for topic in names {
         match clear(admin, &ConfigResource::Topic(topic.to_owned()), &TOPIC_THROTTLES).await {
             // A topic that is gone has no throttle.

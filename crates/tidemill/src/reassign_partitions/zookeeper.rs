@@ -11,7 +11,7 @@ use super::file::{self, Assignment, Style};
 use super::{Action, Options, only_action, plan, usage};
 use crate::assignment::{Place, id_list};
 use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
-use crate::{connect, tools};
+use crate::{connect, stdout, tools};
 
 /// What 0.9 puts before every failure.
 const FAILED: &str = "Partitions reassignment failed due to ";
@@ -76,8 +76,8 @@ async fn generate(session: &Session, options: &Options) -> Result<(), Failure> {
     let current = assignment_of(session, &topics).await?;
     let proposed = plan::propose(&current, &chosen, |below| Random::real().below(below as u64) as usize)
         .map_err(|failure| failure.cause(format!("--broker-list {}", id_list(&wanted))))?;
-    println!("Current partition replica assignment\n\n{}", file::to_json(&current, false));
-    println!("Proposed partition reassignment configuration\n\n{}", file::to_json(&proposed, false));
+    stdout::line(format_args!("Current partition replica assignment\n\n{}", file::to_json(&current, false)));
+    stdout::line(format_args!("Proposed partition reassignment configuration\n\n{}", file::to_json(&proposed, false)));
     Ok(())
 }
 
@@ -90,10 +90,10 @@ async fn execute(session: &Session, path: &str) -> Result<Option<Failure>, Failu
     let topics: BTreeSet<String> = proposed.keys().map(|partition| partition.topic.to_string()).collect();
     let topics: Vec<String> = topics.into_iter().collect();
     let current = assignment_of(session, &topics).await?;
-    println!(
+    stdout::line(format_args!(
         "Current partition replica assignment\n\n{}\n\nSave this to use as the --reassignment-json-file option during rollback",
         file::to_json(&current, false)
-    );
+    ));
     let mut valid = Vec::new();
     for (partition, replicas) in &proposed {
         let name = Style::Brackets.name(partition);
@@ -123,7 +123,7 @@ async fn execute(session: &Session, path: &str) -> Result<Option<Failure>, Failu
         Err(error) if error.is_node_exists() => return Err(in_progress(&asked_for(session).await?)),
         Err(error) => return Err(error.into()),
     }
-    println!("Successfully started reassignment of partitions {}", file::to_json(&proposed, false));
+    stdout::line(format_args!("Successfully started reassignment of partitions {}", file::to_json(&proposed, false)));
     Ok(None)
 }
 
@@ -143,22 +143,22 @@ async fn verify(session: &Session, path: &str) -> Result<(), Failure> {
         let under_way = under_way.filter(|(_, replicas)| !replicas.is_empty());
         moving.extend(under_way.map(|(partition, _)| TopicPartition::new(topic.as_str(), *partition)));
     }
-    println!("Status of partition reassignment:");
+    stdout::line(format_args!("Status of partition reassignment:"));
     let mut all_well = true;
     for (partition, target) in &targets {
         let name = Style::Brackets.name(partition);
         let assigned = current.get(partition).map(Vec::as_slice).unwrap_or_default();
         if asked.contains_key(partition) || moving.contains(partition) {
-            println!("Reassignment of partition {name} is still in progress");
+            stdout::line(format_args!("Reassignment of partition {name} is still in progress"));
         } else if assigned == target {
-            println!("Reassignment of partition {name} completed successfully");
+            stdout::line(format_args!("Reassignment of partition {name} completed successfully"));
         } else {
-            println!(
+            stdout::line(format_args!(
                 "ERROR: Assigned replicas ({}) don't match the list of replicas for reassignment ({}) for partition {name}",
                 id_list(assigned),
                 id_list(target)
-            );
-            println!("Reassignment of partition {name} failed");
+            ));
+            stdout::line(format_args!("Reassignment of partition {name} failed"));
             all_well = false;
         }
     }

@@ -33,6 +33,8 @@ const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub struct Wish {
     /// Which topics.
     pub topics: Regex,
+    /// The same as it was typed.
+    pub pattern: String,
     /// Where to begin.
     pub from: OffsetSpec,
     /// Bytes of a partition at a time.
@@ -121,7 +123,7 @@ async fn watch(admin: &Admin, wish: &Wish) -> Result<Vec<Watched>, Failure> {
     let partitions: Vec<(TopicPartition, Vec<BrokerId>)> = partitions.collect();
     if partitions.is_empty() {
         return Err(Failure::new("there is no topic to verify")
-            .cause(format!("none is named like {}", wish.topics.as_str()))
+            .cause(format!("none is named like {}", wish.pattern))
             .help(format!("bin/kafka-topics.sh --list --bootstrap-server {EXAMPLE_SERVERS}")));
     }
     let mut compacted = BTreeSet::new();
