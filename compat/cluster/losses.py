@@ -269,6 +269,8 @@ def cluster_is_whole(cluster):
     """After a script that failed in the middle, so that the next one begins well."""
     for server in cluster.servers:
         server.resume()
+        if server.fell():
+            server.end()
         if not server.running:
             server.start()
     with contextlib.suppress(Failed):

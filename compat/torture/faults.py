@@ -268,6 +268,8 @@ class PowerCut(Fault):
     def begin(self):
         self.victims = self.target
         for server in self.victims:
+            server.before_power_cut()
+        for server in self.victims:
             server.disk.cut_power()
         for server in self.victims:
             server.end(signal.SIGKILL)

@@ -31,6 +31,12 @@ use crate::recovery::{self, LoadOptions, LogRecovery};
 /// Longest name of a directory on the file systems in use.
 const NAME_BYTES_MAX: usize = 255;
 
+/// Threads that close logs at a shutdown.
+const CLOSING_THREADS_MAX: usize = 8;
+
+/// Logs that are worth a thread of their own to close them.
+const LOGS_PER_CLOSING_THREAD_MIN: usize = 32;
+
 /// All logs of a broker.
 #[derive(Debug)]
 pub struct LogManager {
@@ -448,9 +454,7 @@ impl LogManager {
 
     fn shutdown_dir(&self, dir: &ManagedDir) -> Result<()> {
         dir.log_dir.check()?;
-        for log in self.logs_of(dir) {
-            log.close()?;
-        }
+        close_all(self.logs_of(dir))?;
         self.write_checkpoints_of(dir)?;
         if self.offline_of(dir).is_empty() {
             let path = dir.log_dir.path().join(CLEAN_SHUTDOWN_FILE);
@@ -480,6 +484,33 @@ impl Drop for LogManager {
     fn drop(&mut self) {
         self.flusher.stop();
     }
+}
+
+/// Closes logs, several at a time where they are many: each waits for the disk a few times, which serves those that wait together at once.
+fn close_all(logs: Vec<Arc<Log>>) -> Result<()> {
+    let threads = (logs.len() / LOGS_PER_CLOSING_THREAD_MIN).min(CLOSING_THREADS_MAX);
+    if threads < 2 {
+        return logs.iter().try_for_each(|log| log.close());
+    }
+    let queue = Arc::new(Mutex::new(logs));
+    let mut workers = Vec::new();
+    for number in 0..threads {
+        let queue = queue.clone();
+        let work = move || loop {
+            let Some(log) = queue.lock().pop() else { return Ok(()) };
+            log.close()?;
+        };
+        let worker = runtime::thread(format!("log-closing-{number}"), work);
+        workers.push(worker.map_err(|error| StorageError::io("start a thread to close", Path::new("logs"), error))?);
+    }
+    let mut closed = Ok(());
+    for worker in workers {
+        match worker.join() {
+            Ok(result) => closed = closed.and(result),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    closed
 }
 
 /// `<topic>-<partition>` of a directory name.

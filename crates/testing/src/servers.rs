@@ -146,7 +146,17 @@ impl Cluster {
         for (id, start) in starts {
             cluster.brokers.insert(id, start.await.expect("a start").expect("a broker that starts"));
         }
+        cluster.wait_until_acquainted().await;
         cluster
+    }
+
+    /// Waits until the brokers that run know each other.
+    async fn wait_until_acquainted(&self) {
+        let all = self.running();
+        eventually("the brokers to know each other", || async {
+            self.brokers.values().all(|broker| broker.status().brokers == all).then_some(())
+        })
+        .await;
     }
 
     /// Starts one more broker, in surroundings that are not the usual ones.
@@ -204,6 +214,10 @@ impl Cluster {
     pub async fn start_broker(&mut self, id: i32) {
         let config = self.configs.get(&id).expect("a broker of this cluster").clone();
         self.brokers.insert(id, Broker::start(config).await.expect("a broker that starts again"));
+        eventually("the others to know the broker", || async {
+            self.brokers.values().all(|broker| broker.status().brokers.contains(&id)).then_some(())
+        })
+        .await;
     }
 
     /// A session of the test's own with the keeper.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use client::kafka::config::HostPort;
 use client::kafka::{ClientConfig, ask_once};
+use client::zookeeper::SessionState;
 use protocol::error::ErrorCode;
 use protocol::messages::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
 use tracing::{info, warn};
@@ -24,7 +25,9 @@ pub(super) async fn leave(state: &Arc<BrokerState>) {
     let started = state.clock.now();
     for attempt in 0..=state.config.controlled_shutdown_retries {
         let image = state.metadata.image();
-        if !is_wanted(&image, state.id) || !state.zookeeper.is_heard() {
+        // Without ZooKeeper no controller can hand anything over.
+        let is_connected = state.zookeeper.status().state == SessionState::SyncConnected;
+        if !is_wanted(&image, state.id) || !state.zookeeper.is_heard() || (attempt > 0 && !is_connected) {
             return;
         }
         let pause = match ask(state).await {

@@ -16,6 +16,8 @@ use crate::state::BrokerState;
 
 /// First version that tells leader epochs (KIP-320).
 const LEADER_EPOCHS_FROM: i16 = 4;
+/// First version in which a leader says that it does not know the end yet (KIP-207); before it, it says that it is not the leader yet, which clients try again as well.
+const OFFSET_NOT_AVAILABLE_FROM: i16 = 5;
 
 /// Asks for the end.
 const LATEST: i64 = -1;
@@ -112,6 +114,12 @@ fn look_now(hosted: &HostedPartition, asked: &Asked) -> ListOffsetsPartitionResp
     if asked.version == 0 {
         return ListOffsetsPartitionResponse { old_style_offsets: old_style(hosted, &asked.asked, end), ..answer };
     }
+    // Right after an election the high watermark may be older than what the last leader told: an end that goes back is no answer (KIP-207).
+    let is_settled = asked.replica_id != CONSUMER || hosted.epoch_start().is_none_or(|start| start <= high_watermark);
+    let not_yet = || {
+        let told = asked.version >= OFFSET_NOT_AVAILABLE_FROM;
+        failed(&asked.asked, if told { ErrorCode::OFFSET_NOT_AVAILABLE } else { ErrorCode::LEADER_NOT_AVAILABLE })
+    };
     let epoch_of = |offset: Offset| log.epoch_of(offset).map_or(-1, |epoch| epoch.0);
     let at = |offset: Offset, leader_epoch: i32| ListOffsetsPartitionResponse {
         offset: offset.0,
@@ -125,6 +133,8 @@ fn look_now(hosted: &HostedPartition, asked: &Asked) -> ListOffsetsPartitionResp
             leader_epoch: found.leader_epoch.map_or(-1, |epoch| epoch.0),
             ..answer.clone()
         },
+        // It may be there, beyond what is known to be committed.
+        Ok(_) if !is_settled => not_yet(),
         Ok(_) => answer.clone(),
         Err(problem) => {
             tracing::error!(partition = %hosted.partition(), error = %problem, "cannot look records up by time");
@@ -132,6 +142,7 @@ fn look_now(hosted: &HostedPartition, asked: &Asked) -> ListOffsetsPartitionResp
         }
     };
     match asked.asked.timestamp {
+        LATEST if !is_settled => not_yet(),
         LATEST => at(end, asked.epoch),
         EARLIEST => at(log.log_start_offset(), epoch_of(log.log_start_offset())),
         EARLIEST_LOCAL => at(log.local_log_start_offset(), epoch_of(log.local_log_start_offset())),

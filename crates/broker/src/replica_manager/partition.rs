@@ -251,6 +251,12 @@ impl HostedPartition {
         self.replica.lock().leadership().is_some_and(|leadership| leadership.isr().contains(&BrokerId(broker)))
     }
 
+    /// Where the epoch that it leads in began: what came before was committed under earlier ones, even where the high watermark is not known to be there yet. None where it does not lead.
+    #[must_use]
+    pub fn epoch_start(&self) -> Option<Offset> {
+        self.replica.lock().leadership().map(|leadership| leadership.epoch_start)
+    }
+
     /// The followers in the ISR whose logs hold `offset`, or end there, with their log ends.
     #[must_use]
     pub fn in_sync_with(&self, offset: Offset) -> Vec<(i32, Offset)> {

@@ -70,9 +70,11 @@ impl Leaders {
         self.known.get(&partition).copied().filter(|(leader, _)| *leader >= 0)
     }
 
-    /// Was told that a leader is none.
+    /// Was told that a leader is none, or not at all. The epoch stays known: an older one is no news (KIP-320).
     pub fn forget(&mut self, partition: Partition) {
-        self.known.remove(&partition);
+        if let Some((leader, _)) = self.known.get_mut(&partition) {
+            *leader = -1;
+        }
     }
 
     /// Takes an answer in. What is older than what is known is left out (KIP-320).
@@ -111,6 +113,8 @@ pub struct Lane {
     pub in_flight: bool,
     /// When its batch was made.
     pub since: Duration,
+    /// How often in a row it was told that its sequence is not the next one.
+    pub refused: u32,
 }
 
 impl Producer {
@@ -161,6 +165,7 @@ impl Producer {
         let lane = &mut self.lanes[partition as usize];
         let values = std::mem::take(&mut lane.batch);
         lane.sequence += values.len() as i32;
+        lane.refused = 0;
         values
     }
 

@@ -15,6 +15,9 @@ use super::super::network::Node;
 use super::super::plan::Mischief;
 use super::{CALL_WAIT, Call, Caller, Event, World};
 
+/// A producer that is refused more often in a row is refused for good.
+const REFUSALS_MAX: u32 = 20;
+
 /// Calls.
 impl World {
     pub(super) fn call(&mut self, from: Caller, node: Node, to: usize, frame: Bytes, wait: Duration) -> u64 {
@@ -163,13 +166,18 @@ impl World {
                         self.history.acknowledge(partition, base, &values)?;
                     }
                     code if clients::is_retriable(code) => one.leaders.forget(partition),
+                    // A leader that does not know yet that it was given up may lack what its successor has acknowledged.
+                    _ if lane.refused < REFUSALS_MAX => {
+                        lane.refused += 1;
+                        one.leaders.forget(partition);
+                    }
                     code => {
                         let (sequence, first) = (lane.sequence, lane.batch.first().copied().unwrap_or_default());
                         return broken(
                             "I5",
                             format!(
-                                "broker {broker}, partition {partition}: error {code} for producer {producer}, which sends sequence {sequence} ({first:x}) \
-                                 after all before it were acknowledged"
+                                "broker {broker}, partition {partition}: error {code} again and again for producer {producer}, which sends sequence {sequence} \
+                                 ({first:x}) after all before it were acknowledged"
                             ),
                         );
                     }
