@@ -147,6 +147,11 @@ impl LogDir {
         error
     }
 
+    /// Keeps a directory offline that could not be opened. The report of the start says so.
+    pub(crate) fn keep_offline(&self, cause: &StorageError) {
+        let _ = self.failure.set(cause.to_string().into());
+    }
+
     /// Takes the directory offline for a cause found elsewhere.
     pub fn take_offline(&self, cause: &StorageError) {
         let text: Arc<str> = cause.to_string().into();

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use client::kafka::{ClientConfig, ClientError, Cluster, HostPort};
+use client::kafka::{ClientConfig, ClientError, Cluster, ConsumerConfig, HostPort};
 use client::probe::{self, Answering, Instead};
 use client::zookeeper::znodes::BrokerRegistration;
 use client::zookeeper::{ConnectString, Session, ZkError, paths};
@@ -49,6 +49,17 @@ pub fn client_config(servers: &str, command_config: Option<&str>) -> Result<Clie
     config.api_version_request_timeout = OLD_BROKER_SILENCE;
     let settings = command_config.map_or(Ok(Pairs::new()), properties::file)?;
     properties::apply(&settings, &[command_config], |name, value| Ok(config.set(name, value)?))?;
+    Ok(config)
+}
+
+/// The configuration of a tool that reads from `servers` as a member of `group`.
+pub fn consumer_config(servers: &str, client_id: &str, group: String) -> Result<ConsumerConfig, Failure> {
+    let mut client = client_config(servers, None)?;
+    client.client_id = client_id.to_owned();
+    let mut config = ConsumerConfig::new(client);
+    // A reader that waits for a topic must not make it by waiting.
+    config.allow_auto_create_topics = false;
+    config.group_id = Some(group);
     Ok(config)
 }
 

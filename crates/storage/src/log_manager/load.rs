@@ -47,7 +47,7 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
         let lock = match lock_and_claim(&log_dir, &config) {
             Ok(lock) => Some(lock),
             Err(error @ (StorageError::Io { .. } | StorageError::Checkpoint { .. })) => {
-                log_dir.take_offline(&error);
+                log_dir.keep_offline(&error);
                 report.offline_dirs.push((path.clone(), error));
                 None
             }
@@ -56,7 +56,7 @@ pub(super) fn open(config: LogManagerConfig, disk: Disk, clock: Clock) -> Result
         if lock.is_some()
             && let Err(error) = survey(&log_dir, is_new, &config, clock.now_ms(), &mut found)
         {
-            log_dir.take_offline(&error);
+            log_dir.keep_offline(&error);
             report.offline_dirs.push((path.clone(), error));
         }
         dirs.push(ManagedDir { log_dir, previous_notes, lock: Mutex::new(lock), logs: AtomicUsize::new(0) });

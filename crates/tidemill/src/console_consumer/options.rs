@@ -312,13 +312,9 @@ fn bootstrap(
         return Err(Failure::misuse("blacklist is not a recognized option")
             .cause("brokers' groups have no list of what is left out; --include takes a regular expression"));
     }
-    let mut client = connect::client_config(servers, None)?;
-    client.client_id = "console-consumer".to_owned();
-    let mut config = ConsumerConfig::new(client);
-    // Nothing of a made-up group is to remain; and a reader that waits for a topic must not make it by waiting.
+    let mut config = connect::consumer_config(servers, "console-consumer", group)?;
+    // Nothing of a made-up group is to remain.
     config.enable_auto_commit = !generated;
-    config.allow_auto_create_topics = false;
-    config.group_id = Some(group);
     if words.from_beginning {
         config.auto_offset_reset = OffsetReset::Earliest;
     }

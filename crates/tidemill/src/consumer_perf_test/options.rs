@@ -206,14 +206,9 @@ fn source(words: &Words, group: String) -> Result<Source, Failure> {
     let reset = if words.from_latest { OffsetReset::Latest } else { OffsetReset::Earliest };
     match (&words.zookeeper, words.bootstrap_server.as_ref().or(words.broker_list.as_ref())) {
         (_, Some(servers)) if words.zookeeper.is_none() || words.new_consumer => {
-            let mut client = connect::client_config(servers, None)?;
-            client.client_id = CLIENT_ID.to_owned();
-            let mut config = ConsumerConfig::new(client);
+            let mut config = connect::consumer_config(servers, CLIENT_ID, group)?;
             config.set("max.partition.fetch.bytes", &words.fetch_size.to_string())?;
-            // A reader that waits for a topic must not make it by waiting.
-            config.allow_auto_create_topics = false;
             config.check_crcs = false;
-            config.group_id = Some(group);
             config.auto_offset_reset = reset;
             properties::apply(&settings, &[words.consumer_config.as_deref()], |name, value| {
                 Ok(config.set(name, value)?)
