@@ -195,7 +195,8 @@ fn survey(
             partition,
         });
     }
-    found.unclean |= !(clean || is_new && jobs.is_empty());
+    let has_nothing = is_new && jobs.is_empty();
+    found.unclean |= !clean && !has_nothing;
     found.jobs.extend(jobs);
     log_dir.recovery_points.set(recovery_points);
     log_dir.high_watermarks.set(high_watermarks);
