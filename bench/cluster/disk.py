@@ -23,12 +23,13 @@ def measure(work, options):
             warm(folder, options.gb * BROKERS)
             records = int(options.gb * 1e9 / replication.RECORD_BYTES)
             replication.produce(cluster, TOPIC, "all", records, -1, "linger.ms=5", "batch.size=1000000", "buffer.memory=67108864")
+            if rate:
+                # Each broker takes its own settings, so while all of them are there.
+                throttle(cluster, rate)
             lost = max(cluster.brokers)
             cluster.kill(lost)
             shutil.rmtree(folder / f"broker-{lost}")
             wait_for("its partitions are led by others", lambda: cluster.metadata(0).is_led(TOPIC, PARTITIONS, cluster.brokers))
-            if rate:
-                throttle(cluster, rate)
             before = cluster.cpu_s()
             began = time.monotonic()
             cluster.start_broker(lost)
