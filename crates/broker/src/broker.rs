@@ -307,8 +307,14 @@ impl Start {
         monitor.watch(&state, acceptors.connections().clone());
         let clock = self.clock;
         let registration = registration::describe(&self.config, &advertised, clock);
+        let patience = join::Patience::new(&session, clock, self.config.zookeeper_connection_timeout);
         let registered = control
-            .run(async move { registration::register(&session, id, &registration, &previous, clock).await })
+            .run(async move {
+                while let Err(error) = registration::register(&session, id, &registration, &previous, clock).await {
+                    patience.wait_out(error).await?;
+                }
+                Ok(())
+            })
             .await;
         if let Err(refused) = registered {
             acceptors.stop();

@@ -1,5 +1,7 @@
 //! Why a broker does not start, or stops: what happened, why, and the one command to try.
 
+use client::zookeeper::ZkError;
+
 use crate::config::Origin;
 
 /// Why a broker does not start, or stops.
@@ -51,6 +53,8 @@ pub enum BrokerError {
         action: String,
         /// What it answered.
         cause: String,
+        /// Whether only the connection was lost: the same may succeed when it is back.
+        passes: bool,
     },
     /// Another process uses the log directory.
     #[error(
@@ -141,6 +145,16 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// A ZooKeeper operation that start-up needs failed.
+    #[must_use]
+    pub fn zookeeper(action: &str, error: &ZkError) -> BrokerError {
+        BrokerError::ZooKeeper {
+            action: action.to_owned(),
+            cause: error.to_string(),
+            passes: error.is_connection_loss(),
+        }
+    }
+
     /// The `cause:` line, where the first line does not say it.
     #[must_use]
     pub fn cause(&self) -> Option<String> {

@@ -325,6 +325,8 @@ impl Session {
         if let Some(number) = self.index.get(&key).copied() {
             if let Some(entry) = self.entries[number].as_mut() {
                 entry.wanted = Wanted { number, ..wanted };
+                // Whoever names a partition may have had no use for what was told last: it had begun to follow in another epoch meanwhile.
+                entry.told = None;
             }
             self.stand_in_line(number);
             return Ok(());
@@ -468,6 +470,16 @@ mod tests {
         assert!(tell(&full, 0, &PartitionData { diverging_epoch, ..data(10) }));
         let next = sessions.plan(&request(full.session_id, 1, &[(0, 4)]), true).unwrap();
         assert!(tell(&next, 0, &data(10)));
+    }
+
+    /// Found by the simulator (seed 610): the follower had heard of a new epoch before the answer came, and did not take the high watermark from it.
+    #[test]
+    fn a_partition_that_is_named_is_told_of_again() {
+        let sessions = sessions(10);
+        let full = sessions.plan(&request(0, 0, &[(0, 5)]), true).unwrap();
+        assert!(tell(&full, 0, &data(5)));
+        let next = sessions.plan(&request(full.session_id, 1, &[(0, 5)]), true).unwrap();
+        assert!(tell(&next, 0, &data(5)));
     }
 
     #[test]

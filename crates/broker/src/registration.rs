@@ -23,9 +23,8 @@ const SESSIONS_NOTED_MAX: usize = 32;
 /// Line of the lock file that remembers a session: `zookeeper.session=0x...`.
 const SESSION_NOTE: &str = "zookeeper.session=";
 
-fn failed(action: &str) -> impl FnOnce(ZkError) -> BrokerError {
-    let action = action.to_owned();
-    move |error| BrokerError::ZooKeeper { action, cause: error.to_string() }
+fn failed(action: &'static str) -> impl FnOnce(ZkError) -> BrokerError {
+    move |error| BrokerError::zookeeper(action, &error)
 }
 
 /// Makes the parents that Kafka's tools and brokers expect, and gives the cluster's id, which whoever comes first makes. What is there is read in one round trip, what is

@@ -11,6 +11,8 @@ use std::time::Duration;
 use client::probe;
 use client::zookeeper::{Session, ZkError};
 use protocol::types::TopicPartition;
+use runtime::Clock;
+use runtime::clock::Instant;
 use runtime::machine::without_number;
 use storage::{LogManager, StorageError};
 use tracing::info;
@@ -30,6 +32,9 @@ const LOCK_FILE_BYTES_MAX: u64 = 4096;
 
 /// Times a broker tries to leave ISRs that others change at the same time.
 const LEAVING_TRIES_MAX: usize = 20;
+
+/// Pause before a step that lost its connection is tried again: the session has noticed the loss by then.
+const LOST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often somebody who waits for ZooKeeper is told so.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,15 +59,23 @@ impl Start {
             self.refuse_locked(dir)?;
         }
         let session = self.reach_zookeeper().await?;
-        let failed = |error: ZkError| BrokerError::ZooKeeper {
-            action: "give the cluster's metadata".to_owned(),
-            cause: error.to_string(),
-        };
+        let patience = Patience::new(&session, self.clock, self.config.zookeeper_connection_timeout);
+        loop {
+            match self.learn(&session).await {
+                Ok(joined) => return Ok(joined),
+                Err(error) => patience.wait_out(error).await?,
+            }
+        }
+    }
+
+    /// Reads and prepares the tree. All of it may be done twice.
+    async fn learn(&self, session: &Session) -> Result<Joined, BrokerError> {
+        let failed = |error: ZkError| BrokerError::zookeeper("give the cluster's metadata", &error);
         // Watches need no tree to be there, and asking whether the server knows persistent ones takes a session of its own: both at once.
-        let (tree, feed) = tokio::join!(registration::ensure_tree(&session, self.random), Feed::start(session.clone()));
+        let (tree, feed) = tokio::join!(registration::ensure_tree(session, self.random), Feed::start(session.clone()));
         let cluster_id = tree?;
         let mut feed = feed.map_err(failed)?;
-        let id = self.broker_id(&session).await?;
+        let id = self.broker_id(session).await?;
         let mut previous: Vec<i64> = Vec::new();
         for session in self.config.log_dirs.iter().flat_map(|dir| self.noted_sessions(dir)) {
             if !previous.contains(&session) {
@@ -76,11 +89,11 @@ impl Start {
         image.complete = true;
         registration::refuse_foreign(&image, id, &self.config.zookeeper_connect)?;
         if image.is_live(id) {
-            registration::refuse_taken(&session, id, &previous, self.clock).await?;
+            registration::refuse_taken(session, id, &previous, self.clock).await?;
         }
-        registration::drop_previous(&session, id, &previous).await?;
-        let last_epoch = registration::last_epoch(&session, id).await?;
-        Ok(Joined { session, cluster_id, id, previous, last_epoch, feed, image })
+        registration::drop_previous(session, id, &previous).await?;
+        let last_epoch = registration::last_epoch(session, id).await?;
+        Ok(Joined { session: session.clone(), cluster_id, id, previous, last_epoch, feed, image })
     }
 
     /// Takes this broker out of the ISRs and ELRs for which it may lack records (KIP-966), before anybody can elect it: where it did not shut down in order, and where a log is
@@ -97,10 +110,8 @@ impl Start {
         mut image: Image,
     ) -> Result<(Feed, Image), BrokerError> {
         let (session, logs, config) = (session.clone(), logs.clone(), self.config.clone());
-        let failed = |error: ZkError| BrokerError::ZooKeeper {
-            action: "leave the ISRs this broker may lack records for".to_owned(),
-            cause: error.to_string(),
-        };
+        let patience = Patience::new(&session, self.clock, self.config.zookeeper_connection_timeout);
+        let action = "leave the ISRs this broker may lack records for";
         control
             .run(async move {
                 let is_here = |topic: &str, partition: i32| logs.get(&TopicPartition::new(topic, partition)).is_some();
@@ -114,10 +125,18 @@ impl Start {
                         partitions = states.len(),
                         clean, "leaving ISRs of partitions of which records may be lost here"
                     );
-                    write_states(&session, None, states).await.map_err(failed)?;
-                    // Also where somebody else was quicker: what the tree says now counts.
+                    if let Err(error) = write_states(&session, None, states).await {
+                        patience.wait_out(BrokerError::zookeeper(action, &error)).await?;
+                    }
+                    // Also where somebody else was quicker, or an answer was lost: what the tree says now counts.
+                    let changes = loop {
+                        match feed.read_all().await {
+                            Ok(changes) => break changes,
+                            Err(error) => patience.wait_out(BrokerError::zookeeper(action, &error)).await?,
+                        }
+                    };
                     let mut read = Image::default();
-                    for change in feed.read_all().await.map_err(failed)? {
+                    for change in changes {
                         read.apply(change, &config.settings);
                     }
                     read.complete = true;
@@ -125,8 +144,9 @@ impl Start {
                     image = read;
                 }
                 Err(BrokerError::ZooKeeper {
-                    action: "leave the ISRs this broker may lack records for".to_owned(),
+                    action: action.to_owned(),
                     cause: format!("others changed them {LEAVING_TRIES_MAX} times meanwhile"),
+                    passes: false,
                 })
             })
             .await
@@ -206,6 +226,33 @@ impl Start {
             });
         }
         Ok(())
+    }
+}
+
+/// Bears with a connection to ZooKeeper that comes and goes while a broker starts, for as long as a first connection may take.
+pub(super) struct Patience {
+    session: Session,
+    clock: Clock,
+    until: Instant,
+}
+
+impl Patience {
+    pub(super) fn new(session: &Session, clock: Clock, limit: Duration) -> Patience {
+        Patience { session: session.clone(), clock, until: clock.now() + limit }
+    }
+
+    /// Waits until a step may be tried again.
+    ///
+    /// # Errors
+    /// The step's own, where it was not the connection, or the time is up.
+    pub(super) async fn wait_out(&self, error: BrokerError) -> Result<(), BrokerError> {
+        let left = self.until.saturating_duration_since(self.clock.now());
+        if left.is_zero() || !matches!(error, BrokerError::ZooKeeper { passes: true, .. }) {
+            return Err(error);
+        }
+        info!(%error, "the connection to ZooKeeper was lost during the start; going on when it is back");
+        self.clock.sleep(LOST_PAUSE.min(left)).await;
+        self.session.connected(left).await.map_err(|_| error)
     }
 }
 

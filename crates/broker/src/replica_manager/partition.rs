@@ -229,8 +229,18 @@ impl HostedPartition {
 
     /// What became of an ISR that was proposed in `epoch`.
     pub fn on_isr_update(self: &Arc<Self>, epoch: LeaderEpoch, update: IsrUpdate) {
-        let effects = self.replica.lock().on_isr_update(epoch, update, self.lag_now_ms());
+        let (effects, alone) = {
+            let mut replica = self.replica.lock();
+            let effects = replica.on_isr_update(epoch, update, self.lag_now_ms());
+            let alone = replica.leadership().is_some_and(|leadership| leadership.isr().len() < 2);
+            (effects, alone && replica.assignment().len() > 1)
+        };
         self.carry_out(effects);
+        let is_news = matches!(update, IsrUpdate::Accepted { .. });
+        if alone && is_news && self.rules.flush_before_ack == replication::FlushBeforeAck::Auto {
+            // What was acknowledged out of two page caches is in one now.
+            self.log.request_flush();
+        }
     }
 
     /// The state znode that was obeyed last.

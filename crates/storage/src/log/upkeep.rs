@@ -51,7 +51,8 @@ impl Log {
         Ok(())
     }
 
-    pub(crate) fn request_flush(&self) {
+    /// Has the flusher sync all there is, without waiting for it.
+    pub fn request_flush(&self) {
         if let (Some(flusher), Some(me)) = (self.flusher.get(), self.me.upgrade()) {
             flusher.request(&me, self.log_end_offset(), Box::new(|_| {}));
         }
