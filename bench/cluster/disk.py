@@ -5,7 +5,7 @@ import time
 
 import replication
 from servers import BROKERS, PROGRAM, Cluster, cpu_s, wait_for, warm
-from table import table
+from markdown import table
 
 TOPIC = "kept"
 PARTITIONS = 6

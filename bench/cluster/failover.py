@@ -3,7 +3,7 @@ import statistics
 import time
 
 from servers import BROKERS, SESSION_S, Cluster, wait_for
-from table import table
+from markdown import table
 
 TOPIC = "many"
 

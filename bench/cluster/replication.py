@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from servers import BROKERS, PROGRAM, Cluster, wait_for, warm
-from table import table
+from markdown import table
 
 RECORD_BYTES = 1024
 PACED_RECORDS = 20_000

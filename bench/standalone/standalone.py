@@ -12,7 +12,10 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
 import wire
+from markdown import table
 
 PROGRAM = os.environ["TIDEMILL"]
 START_MAX_S = 60
@@ -86,14 +89,6 @@ class Server:
         ticks, switches = self.cpu_ticks(), self.switches()
         time.sleep(seconds)
         return (self.cpu_ticks() - ticks) / TICKS_PER_S, (self.switches() - switches) / seconds
-
-
-def table(header, *rows):
-    print(f"| {' | '.join(header)} |")
-    print("|" + "---|" * len(header))
-    for row in rows:
-        print(f"| {' | '.join(str(cell) for cell in row)} |")
-    print(flush=True)
 
 
 def measure_start(work, count):

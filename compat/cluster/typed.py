@@ -1,7 +1,5 @@
 """The tutorial on three brokers: created and described as Kafka prints it; the leader dies while lines are typed and counted."""
-import collections
 import itertools
-import json
 import re
 import signal
 import time
@@ -10,6 +8,7 @@ import apache
 from cluster import Cluster
 from harness import ROOT, Failed, Workspace, expect, run
 from loopback import Loopback
+from word_counts import WordCounts
 
 TOPIC, PARTITIONS = "wordsendertest", 3
 SESSION_MS, GRACE_S = 6000, 5
@@ -58,27 +57,6 @@ def described_as_kafka_does(cluster):
         expect(describe(cluster), describe(cluster, apache.tool), "--describe, ours and Apache's,")
 
 
-class Counts:
-    """What the word count has appended to its file, a line of JSON a batch."""
-
-    def __init__(self, path):
-        self.path, self.read, self.counts = path, 0, collections.Counter()
-
-    def take(self):
-        if self.path.exists():
-            with open(self.path, "rb") as file:
-                file.seek(self.read)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # still being written
-                    self.read += len(line)
-                    self.counts.update(json.loads(line) if line.strip() else {})
-        return self.counts
-
-    def repeated(self):
-        return sum(count - 1 for count in self.take().values())
-
-
 class Typist:
     """Types a numbered word every so often into a console producer; notes when each was first counted."""
 
@@ -121,7 +99,7 @@ class Typist:
 
 
 def the_leader_dies(cluster, workspace, figures):
-    counts = Counts(workspace.path / "counts.jsonl")
+    counts = WordCounts(workspace.path / "counts.jsonl")
     job = workspace.start(ours("spark-submit", JOB, cluster.connect, TOPIC, "word-count", counts.path))
     typist = Typist(workspace, cluster, counts)
     typist.type_for(BEFORE_S, lambda: typist.counted)

@@ -3,8 +3,6 @@
 The word count is a Python script on `KafkaUtils.createStream`, so its place in each partition stands in `/consumers/.../offsets`. At least once means two things
 here: what those offsets say was read has been counted, and in the end every record has been.
 """
-import collections
-import json
 import signal
 import time
 
@@ -13,6 +11,7 @@ from kazoo.exceptions import NoNodeError
 from clients import PARTITIONS, PAUSE_S, TOPIC, fail_on, wait_for
 from harness import PROGRAM, ROOT, Failed, expect, wait_port
 from trial import Trial
+from word_counts import WordCounts
 
 JOB = ROOT / "compat/crash/job.py"
 JOB_GROUP = "counters"
@@ -20,37 +19,19 @@ PARTS = ("keeper", "broker", "job")  # in the order in which they are started
 ENDS_S = 0.3                         # longest pause between two kills of one strike
 
 
-class Counts:
-    """What the word count has appended to its file, over all its lives."""
-
-    def __init__(self, path):
-        self.path, self.read, self.counts = path, 0, collections.Counter()
-
-    def take(self):
-        if self.path.exists():
-            with open(self.path, "rb") as file:
-                file.seek(self.read)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # still being written, or cut by a kill
-                    self.read += len(line)
-                    self.add(line)
-        return self.counts
+class Counts(WordCounts):
+    """Over all the lives of the word count."""
 
     def add(self, line):
         try:
-            batch = json.loads(line) if line.strip() else {}
+            super().add(line)
         except ValueError:
-            return  # cut by a kill: it was not counted, and its offsets cannot have been committed
-        self.counts.update(batch)
+            pass  # cut by a kill: it was not counted, and its offsets cannot have been committed
 
     def missing(self, ends):
         """Records below these ends, one a partition, that were not counted."""
         counts = self.take()
         return [f"{partition}:{number}:" for partition, end in enumerate(ends) for number in range(end) if not counts[f"{partition}:{number}:"]]
-
-    def repeated(self):
-        return sum(count - 1 for count in self.take().values())
 
 
 class Parts(Trial):

@@ -126,15 +126,19 @@ def sends(operations):
     return clean(found)
 
 
+def fall(highest, operation):
+    """Notes an answer, and gives what is wrong with it: an offset below one that was told before this was asked for. Asked before the other answer came, either may be the later one."""
+    before = highest.get(operation["key"])
+    if not before or operation["offset"] > before["offset"]:
+        highest[operation["key"]] = operation
+    fell = before and operation["offset"] < before["offset"] and operation["invoked"] > before["time"]
+    return [{"before": before, "after": operation}] if fell else []
+
+
 def watermarks(operations):
     found, highest = collections.defaultdict(list), {}
     for operation in sorted((operation for operation in operations if operation["f"] == "watermark"), key=lambda operation: operation["time"]):
-        before = highest.get(operation["key"])
-        # Asked before the other answer came: either may be the later one.
-        if before and operation["offset"] < before["offset"] and operation["invoked"] > before["time"]:
-            found["nonmonotonic-watermark"].append({"before": before, "after": operation})
-        if not before or operation["offset"] > before["offset"]:
-            highest[operation["key"]] = operation
+        found["nonmonotonic-watermark"] += fall(highest, operation)
     return clean(found)
 
 
@@ -169,11 +173,7 @@ def group(operations, name):
             if missing:
                 found["commit-beyond-processed"].append({"commit": operation, "not read": missing[:5]})
         elif operation["f"] == "commit" and operation["type"] == "ok":
-            before = confirmed.get(operation["key"])
-            if before and operation["offset"] < before["offset"] and operation["invoked"] > before["time"]:
-                found["nonmonotonic-commit"].append({"before": before, "after": operation})
-            if not before or operation["offset"] > before["offset"]:
-                confirmed[operation["key"]] = operation
+            found["nonmonotonic-commit"] += fall(confirmed, operation)
     return clean(found)
 
 
