@@ -1,27 +1,17 @@
 //! `tidemill dev` as it is typed: a cluster comes up, is looked at, loses a broker, stops and is removed; and what people do wrong with it.
 
+mod said;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
+use said::Said;
 
 /// A folder with a cluster in it, which is stopped with the test.
 struct Cluster {
     place: tempfile::TempDir,
-}
-
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Said {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-    }
 }
 
 impl Cluster {

@@ -1,10 +1,13 @@
 //! The tools against a keeper and a broker, all of them the built program: what people type, what they see, what `$?` says.
 
+mod said;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use said::Said;
 
 /// Keeper and broker in one process, ended with the test.
 struct Servers {
@@ -69,19 +72,6 @@ impl Drop for Servers {
     fn drop(&mut self) {
         // Nothing of it is needed any more, so it need not be given the time for a clean end.
         let _ = self.child.kill().and_then(|()| self.child.wait().map(drop));
-    }
-}
-
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Said {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
