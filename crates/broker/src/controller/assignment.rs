@@ -132,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn brokers_of_different_racks_follow_each_other() {
+        let check = |racks: &[&str], expected: &[i32]| {
+            let brokers: Vec<Candidate> =
+                (0..).zip(racks).map(|(id, rack)| Candidate { id, rack: Some((*rack).to_owned()) }).collect();
+            assert_eq!(by_turns(&brokers).iter().map(|broker| broker.id).collect::<Vec<_>>(), expected);
+        };
+        // Kafka's own example: racks of two brokers each.
+        check(&["r1", "r3", "r3", "r2", "r2", "r1"], &[0, 3, 1, 5, 4, 2]);
+        check(&["a", "a", "a", "b"], &[0, 3, 1, 2]);
+    }
+
+    #[test]
     fn every_rack_gets_a_replica_before_any_gets_two() {
         let check = |racks: &[Option<&str>], replication: usize| {
             let brokers = brokers(racks);

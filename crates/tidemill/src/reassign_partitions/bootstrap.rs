@@ -11,7 +11,7 @@ use runtime::Random;
 
 use super::file::{self, Assignment, Style};
 use super::{Action, Options, only_action, plan, usage};
-use crate::assignment::{Place, id_list};
+use crate::assignment::{Candidate, id_list};
 use crate::failure::Failure;
 use crate::{connect, stdout};
 
@@ -82,9 +82,9 @@ async fn generate(admin: &Admin, options: &Options) -> Result<(), Failure> {
     let nodes = admin.describe_cluster().await?.nodes;
     let racks_count = !options.disable_rack_aware;
     let chosen = nodes.iter().filter(|node| wanted.contains(&node.id.0));
-    let chosen: Vec<Place> =
-        chosen.map(|node| Place { broker: node.id.0, rack: node.rack.clone().filter(|_| racks_count) }).collect();
-    let absent = wanted.iter().filter(|id| !chosen.iter().any(|place| place.broker == **id));
+    let chosen: Vec<Candidate> =
+        chosen.map(|node| Candidate { id: node.id.0, rack: node.rack.clone().filter(|_| racks_count) }).collect();
+    let absent = wanted.iter().filter(|id| !chosen.iter().any(|place| place.id == **id));
     for id in absent {
         eprintln!("note: broker {id} is not there and is left out");
     }

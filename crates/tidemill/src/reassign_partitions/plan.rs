@@ -6,14 +6,14 @@ use client::kafka::admin::Reassignment;
 use protocol::types::TopicPartition;
 
 use super::file::Assignment;
-use crate::assignment::{self, Place};
+use crate::assignment::{self, Candidate, Start};
 use crate::failure::Failure;
 
 /// Spreads each topic anew over the brokers, with as many replicas as its first partition has (`ReassignPartitionsCommand.calculateAssignment`). `at_random` gives a
 /// number below the one it is given.
 pub fn propose(
     current: &Assignment,
-    places: &[Place],
+    places: &[Candidate],
     mut at_random: impl FnMut(usize) -> usize,
 ) -> Result<Assignment, Failure> {
     let mut topics: BTreeMap<&str, Vec<&Vec<i32>>> = BTreeMap::new();
@@ -24,8 +24,9 @@ pub fn propose(
     for (topic, partitions) in topics {
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         let replicas = partitions.first().map_or(1, |first| i32::try_from(first.len()).unwrap_or(i32::MAX));
-        let (start, shift) = (at_random(places.len().max(1)), at_random(places.len().max(1)));
-        for (partition, replicas) in assignment::spread_over(places, count, replicas, start, shift)? {
+        let mut among = || at_random(places.len().max(1));
+        let start = Start { first: among(), shift: among(), partition: 0 };
+        for (partition, replicas) in assignment::spread(places, count, replicas, start)? {
             proposed.insert(TopicPartition::new(topic, partition), replicas);
         }
     }
@@ -116,13 +117,10 @@ mod tests {
     use protocol::types::BrokerId;
 
     use super::*;
+    use crate::assignment::without_racks;
 
     fn assignment(entries: &[(&str, i32, &[i32])]) -> Assignment {
         entries.iter().map(|(topic, number, ids)| (TopicPartition::new(*topic, *number), ids.to_vec())).collect()
-    }
-
-    fn places(brokers: &[i32]) -> Vec<Place> {
-        brokers.iter().map(|broker| Place { broker: *broker, rack: None }).collect()
     }
 
     fn under_way(topic: &str, partition: i32, replicas: &[i32], adding: &[i32], removing: &[i32]) -> Reassignment {
@@ -134,11 +132,11 @@ mod tests {
     #[test]
     fn a_proposal_spreads_each_topic_by_itself() {
         let current = assignment(&[("t", 0, &[0, 1]), ("t", 1, &[1, 0]), ("u", 0, &[0])]);
-        let proposed = propose(&current, &places(&[3, 4, 5]), |_| 1).unwrap();
+        let proposed = propose(&current, &without_racks(&[3, 4, 5]), |_| 1).unwrap();
         assert_eq!(proposed, assignment(&[("t", 0, &[4, 3]), ("t", 1, &[5, 4]), ("u", 0, &[4])]));
-        let few = propose(&current, &places(&[3]), |_| 0).unwrap_err();
+        let few = propose(&current, &without_racks(&[3]), |_| 0).unwrap_err();
         assert_eq!(few.text(), "replication factor: 2 larger than available brokers: 1");
-        assert_eq!(propose(&Assignment::new(), &places(&[3]), |_| 0).unwrap(), Assignment::new());
+        assert_eq!(propose(&Assignment::new(), &without_racks(&[3]), |_| 0).unwrap(), Assignment::new());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use runtime::Random;
 
 use super::file::{self, Assignment, Style};
 use super::{Action, Options, only_action, plan, usage};
-use crate::assignment::{Place, id_list};
+use crate::assignment::{Candidate, id_list};
 use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 use crate::{connect, stdout, tools};
 
@@ -66,12 +66,12 @@ async fn generate(session: &Session, options: &Options) -> Result<(), Failure> {
     let wanted = super::broker_ids(options.broker_list.as_deref().unwrap_or_default())?;
     let topics = file::topics(options.topics_to_move_json_file.as_deref().unwrap_or_default())?;
     let live = places(session).await?;
-    let chosen: Vec<Place> = live
+    let chosen: Vec<Candidate> = live
         .iter()
-        .filter(|place| wanted.contains(&place.broker))
-        .map(|place| if options.disable_rack_aware { Place { rack: None, ..place.clone() } } else { place.clone() })
+        .filter(|place| wanted.contains(&place.id))
+        .map(|place| if options.disable_rack_aware { Candidate { rack: None, ..place.clone() } } else { place.clone() })
         .collect();
-    let live: BTreeSet<i32> = live.iter().map(|place| place.broker).collect();
+    let live: BTreeSet<i32> = live.iter().map(|place| place.id).collect();
     refuse_missing(&wanted.iter().copied().collect(), &live)?;
     let current = assignment_of(session, &topics).await?;
     let proposed = plan::propose(&current, &chosen, |below| Random::real().below(below as u64) as usize)
@@ -85,7 +85,7 @@ async fn generate(session: &Session, options: &Options) -> Result<(), Failure> {
 async fn execute(session: &Session, path: &str) -> Result<Option<Failure>, Failure> {
     let empty = format!("Partition reassignment data file {path} is empty");
     let proposed = file::moves(path, &empty, Style::Brackets)?;
-    let live: BTreeSet<i32> = places(session).await?.iter().map(|place| place.broker).collect();
+    let live: BTreeSet<i32> = places(session).await?.iter().map(|place| place.id).collect();
     refuse_missing(&proposed.values().flatten().copied().collect(), &live)?;
     let topics: BTreeSet<String> = proposed.keys().map(|partition| partition.topic.to_string()).collect();
     let topics: Vec<String> = topics.into_iter().collect();
@@ -203,7 +203,7 @@ async fn asked_for(session: &Session) -> Result<BTreeMap<TopicPartition, Vec<i32
 }
 
 /// The live brokers with their racks.
-async fn places(session: &Session) -> Result<Vec<Place>, Failure> {
+async fn places(session: &Session) -> Result<Vec<Candidate>, Failure> {
     let ids: Vec<i32> = match session.get_children(paths::BROKER_IDS).await {
         Ok(names) => names.iter().filter_map(|name| name.parse().ok()).collect(),
         Err(error) if error.is_no_node() => Vec::new(),
@@ -214,7 +214,7 @@ async fn places(session: &Session) -> Result<Vec<Place>, Failure> {
     for ((id, path), data) in ids.iter().zip(&znodes).zip(session.read_many(&znodes).await?) {
         // One that has gone since is none.
         let Some((data, _)) = data else { continue };
-        places.push(Place { broker: *id, rack: BrokerRegistration::parse(path, &data)?.rack });
+        places.push(Candidate { id: *id, rack: BrokerRegistration::parse(path, &data)?.rack });
     }
     Ok(places)
 }

@@ -8,7 +8,7 @@ use protocol::spelling;
 use runtime::Random;
 
 use super::{Options, chosen, names, parse_configs};
-use crate::assignment::id_list;
+use crate::assignment::{Start, id_list, without_racks};
 use crate::failure::{EXAMPLE_ZOOKEEPER, Failure};
 use crate::{assignment, connect, tools};
 
@@ -71,8 +71,8 @@ async fn create(session: &Session, options: &Options) -> Result<(), Failure> {
             };
             let brokers = brokers(session).await?;
             let at_random = |below: usize| Random::real().below(below as u64) as usize;
-            let (start, shift) = (at_random(brokers.len()), at_random(brokers.len()));
-            let spread = assignment::spread(&brokers, 0, partitions, i32::from(replicas), start, shift);
+            let start = Start { first: at_random(brokers.len()), shift: at_random(brokers.len()), partition: 0 };
+            let spread = assignment::spread(&without_racks(&brokers), partitions, i32::from(replicas), start);
             spread.map_err(|failure| failure.or_help(|| create_command(topic.to_owned())))?
         }
     };
@@ -218,16 +218,11 @@ async fn add_partitions(session: &Session, options: &Options, topic: &str, wante
             let brokers = brokers(session).await?;
             let first_replicas = znode.partitions.values().next().cloned().unwrap_or_default();
             // The new partitions go on where the old ones began, so that the spread stays even.
-            let start =
+            let first =
                 first_replicas.first().and_then(|id| brokers.iter().position(|broker| broker == id)).unwrap_or(0);
-            assignment::spread(
-                &brokers,
-                before,
-                wanted - before,
-                i32::try_from(first_replicas.len()).unwrap_or(1),
-                start,
-                start,
-            )?
+            let replicas = i32::try_from(first_replicas.len()).unwrap_or(1);
+            let start = Start { first, shift: first, partition: before };
+            assignment::spread(&without_racks(&brokers), wanted - before, replicas, start)?
         }
     };
     znode.partitions.extend(added);
