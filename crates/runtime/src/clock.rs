@@ -74,6 +74,28 @@ impl Clock {
         }
     }
 
+    /// What `future` comes to, unless it takes longer than `limit`; then it is dropped.
+    ///
+    /// # Errors
+    /// [`Elapsed`] after `limit`.
+    pub async fn timeout<F: IntoFuture>(self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+        match self {
+            Clock::Real => tokio::time::timeout(limit, future).await.map_err(|_| Elapsed),
+            Clock::Sim(clock) => within(future.into_future(), clock.sleep_until(clock.now() + limit)).await,
+        }
+    }
+
+    /// What `future` comes to, unless `deadline` comes first; then it is dropped.
+    ///
+    /// # Errors
+    /// [`Elapsed`] at `deadline`.
+    pub async fn timeout_at<F: IntoFuture>(self, deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+        match self {
+            Clock::Real => tokio::time::timeout_at(deadline, future).await.map_err(|_| Elapsed),
+            Clock::Sim(clock) => within(future.into_future(), clock.sleep_until(deadline)).await,
+        }
+    }
+
     /// Blocks the calling thread; for threads of [`crate::spawn::thread`], never for tasks.
     pub fn block_for(self, duration: Duration) {
         match self {
@@ -81,6 +103,18 @@ impl Clock {
             // A simulated world has no threads of its own, and its time stands still while code runs.
             Clock::Sim(_) => {}
         }
+    }
+}
+
+/// A wait that took as long as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed;
+
+async fn within<F: Future>(future: F, end: impl Future<Output = ()>) -> Result<F::Output, Elapsed> {
+    tokio::select! {
+        biased;
+        done = future => Ok(done),
+        () = end => Err(Elapsed),
     }
 }
 
@@ -117,6 +151,21 @@ mod tests {
     #[test]
     fn wall_time_is_after_this_code_was_written() {
         assert!(Clock::real().now_ms() > 1_700_000_000_000);
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_with_what_it_waits_for_or_with_its_limit() {
+        let (clock, limit) = (Clock::real(), Duration::from_millis(10));
+        assert_eq!(clock.timeout(limit, std::future::ready(7)).await, Ok(7));
+        assert_eq!(clock.timeout(limit, std::future::pending::<()>()).await, Err(Elapsed));
+        let time = crate::sim_time::SimTime::begin();
+        let clock = Clock::Sim(time.clock(0, 0));
+        assert_eq!(clock.timeout(limit, std::future::ready(7)).await, Ok(7));
+        let waiting = tokio::spawn(clock.timeout_at(clock.now() + limit, std::future::pending::<()>()));
+        tokio::task::yield_now().await;
+        time.advance(limit);
+        assert_eq!(time.fire(), Some(0));
+        assert_eq!(waiting.await.unwrap(), Err(Elapsed));
     }
 
     #[test]

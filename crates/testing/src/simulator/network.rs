@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use runtime::sim_host::FarEnd;
+use runtime::sim_stream::FarEnd;
 
 use super::chance::Chance;
 

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use client::zookeeper::paths;
 use client::zookeeper::znodes::{EntityConfig, TopicAssignment};
 use keeper::simulated::SimulatedKeeper;
-use runtime::sim_host::SimStream;
+use runtime::sim_stream::SimStream;
 use runtime::sim_time::{SimRandom, SimTime};
 use runtime::{Clock, Random, SimDisk};
 use tokio::sync::oneshot;

@@ -6,7 +6,8 @@ use broker::metadata::PartitionState;
 use bytes::Bytes;
 use client::zookeeper::paths;
 use client::zookeeper::znodes::PartitionState as StateZnode;
-use runtime::sim_host::{NetCall, SimStream};
+use runtime::sim_host::NetCall;
+use runtime::sim_stream::SimStream;
 use tokio::sync::oneshot;
 
 use super::super::clients::TOPIC;
@@ -69,7 +70,7 @@ impl World {
         if is_reached {
             let mut near = None;
             let stream = self.network.open(broker, |number| {
-                let (stream, far) = host.connection(number);
+                let (stream, far) = host.connection(number, usize::MAX);
                 near = Some(stream);
                 far
             });
