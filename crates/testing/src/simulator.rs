@@ -19,10 +19,13 @@ pub mod chance;
 pub mod clients;
 pub mod ending;
 pub mod faults;
+pub mod group;
 pub mod history;
 pub mod network;
 pub mod plan;
+pub mod programs;
 pub mod server;
+pub mod streams;
 pub mod world;
 
 use std::cell::{Cell, RefCell};
@@ -35,6 +38,7 @@ use runtime::SimDisk;
 
 use history::Violation;
 use plan::{Mischief, Plan};
+use programs::Program;
 use world::{Event, World};
 
 /// Nothing goes wrong so early: a run is about brokers that have something to lose.
@@ -81,7 +85,19 @@ pub struct Summary {
 /// # Errors
 /// The first promise that was broken.
 pub fn run(seed: u64, mischief: Mischief) -> Result<Summary, Failure> {
-    with_world(seed, Plan::of(seed, mischief), |world| {
+    run_plan(seed, Plan::of(seed, mischief))
+}
+
+/// Runs a seed of the second tier.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn run_streams(seed: u64, mischief: Mischief) -> Result<Summary, Failure> {
+    run_plan(seed, Plan::of_streams(seed, mischief))
+}
+
+fn run_plan(seed: u64, plan: Plan) -> Result<Summary, Failure> {
+    with_world(seed, plan, |world| {
         let troubled = world.plan.troubled;
         world.after(FIRST_FAULT, Event::Fault);
         world.run_until(FIRST_FAULT + troubled)?;
@@ -153,6 +169,7 @@ fn with_world(
     for broker in 0..world.servers.len() {
         world.servers[broker].kill(None);
     }
+    world.programs.iter_mut().for_each(Program::kill);
     let _ = take_panic();
     disks.iter().for_each(|disk| disk.reset());
     result.map_err(|violation| Failure { seed, at, violation })
