@@ -235,7 +235,8 @@ impl Seat {
     /// Makes a call of the library that returns within `limit`.
     async fn call<T>(&self, name: &'static str, limit: Duration, call: impl Future<Output = T>) -> T {
         let number = self.called(name, limit);
-        let returned = call.await;
+        // Futures of the library are large, and here they would lie in each other.
+        let returned = Box::pin(call).await;
         self.say(Seen::Returned(number));
         returned
     }

@@ -36,7 +36,7 @@ pub(super) async fn run(seat: Seat) {
         Ok(producer) => producer,
         Err(error) => return seat.failed("a producer", &error),
     };
-    let mut next = (seat.number as u64 + 1) * LIVES_MAX + seat.life << 32;
+    let mut next = ((seat.number as u64 + 1) * LIVES_MAX + seat.life) << 32;
     while seat.is_busy() {
         for partition in 0..seat.plan.partitions as i32 {
             for _ in 0..seat.random.below(4) {
