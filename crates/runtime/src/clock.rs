@@ -1,9 +1,13 @@
 //! Time. Wall time stamps records and znodes; monotonic time measures waits. Neither is ever derived from the other.
 
+use std::pin::Pin;
 use std::sync::OnceLock;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::sim_time::SimClock;
+use pin_project_lite::pin_project;
+
+use crate::sim_time::{SimClock, SimSleep};
 
 /// A point on the monotonic clock. Only differences mean something.
 pub type Instant = tokio::time::Instant;
@@ -74,25 +78,19 @@ impl Clock {
         }
     }
 
-    /// What `future` comes to, unless it takes longer than `limit`; then it is dropped.
-    ///
-    /// # Errors
-    /// [`Elapsed`] after `limit`.
-    pub async fn timeout<F: IntoFuture>(self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    /// What `future` comes to, unless it takes longer than `limit`; then it is dropped and [`Elapsed`] comes instead.
+    pub fn timeout<F: IntoFuture>(self, limit: Duration, future: F) -> Timeout<F::IntoFuture> {
         match self {
-            Clock::Real => tokio::time::timeout(limit, future).await.map_err(|_| Elapsed),
-            Clock::Sim(clock) => within(future.into_future(), clock.sleep_until(clock.now() + limit)).await,
+            Clock::Real => Timeout::Real { timeout: tokio::time::timeout(limit, future) },
+            Clock::Sim(clock) => self.timeout_at(clock.now() + limit, future),
         }
     }
 
-    /// What `future` comes to, unless `deadline` comes first; then it is dropped.
-    ///
-    /// # Errors
-    /// [`Elapsed`] at `deadline`.
-    pub async fn timeout_at<F: IntoFuture>(self, deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+    /// What `future` comes to, unless `deadline` comes first; then it is dropped and [`Elapsed`] comes instead.
+    pub fn timeout_at<F: IntoFuture>(self, deadline: Instant, future: F) -> Timeout<F::IntoFuture> {
         match self {
-            Clock::Real => tokio::time::timeout_at(deadline, future).await.map_err(|_| Elapsed),
-            Clock::Sim(clock) => within(future.into_future(), clock.sleep_until(deadline)).await,
+            Clock::Real => Timeout::Real { timeout: tokio::time::timeout_at(deadline, future) },
+            Clock::Sim(clock) => Timeout::Sim { future: future.into_future(), end: clock.sleep_until(deadline) },
         }
     }
 
@@ -110,11 +108,35 @@ impl Clock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
 
-async fn within<F: Future>(future: F, end: impl Future<Output = ()>) -> Result<F::Output, Elapsed> {
-    tokio::select! {
-        biased;
-        done = future => Ok(done),
-        () = end => Err(Elapsed),
+pin_project! {
+    /// A wait with a limit: see [`Clock::timeout`]. It holds its future once, whatever the clock: waits lie in each other, and would double in size each time.
+    #[project = Waiting]
+    pub enum Timeout<F> {
+        /// On the machine's clock.
+        Real {
+            #[pin]
+            timeout: tokio::time::Timeout<F>,
+        },
+        /// On a simulated one.
+        Sim {
+            #[pin]
+            future: F,
+            end: SimSleep,
+        },
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Waiting::Real { timeout } => timeout.poll(cx).map_err(|_| Elapsed),
+            Waiting::Sim { future, end } => match future.poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Ok(done)),
+                Poll::Pending => Pin::new(end).poll(cx).map(|()| Err(Elapsed)),
+            },
+        }
     }
 }
 
