@@ -1,5 +1,6 @@
 """Clients that live through every fault and note what they were told: an idempotent producer, a reader, and what all workloads share."""
 import json
+import logging
 import threading
 import time
 
@@ -85,6 +86,19 @@ class Stoppable(threading.Thread):
             raise Failed(self.problem or f"{self.name} hangs: it does not end within {seconds} s")
 
 
+class NewEpochs(logging.Handler):
+    """Notes that librdkafka begins a new epoch, in which it sends once more what it has no answer to: stored already, it is a duplicate that no broker can see."""
+
+    def __init__(self, history, process):
+        super().__init__()
+        self.history, self.process = history, process
+
+    def emit(self, record):
+        text = record.getMessage()
+        if "epoch bump" in text:
+            self.history.add("new-epoch", process=self.process, what=text)
+
+
 class Sender(Stoppable):
     """Appends whole numbers, each once, with acks=all and, where the server knows it, idempotence."""
 
@@ -92,9 +106,11 @@ class Sender(Stoppable):
         super().__init__(f"{process} of {topic}")
         self.cluster, self.history, self.rng, self.topic, self.partitions, self.per_second, self.process = cluster, history, rng, topic, partitions, per_second, process
         self.number, self.burst, self.waiting = base, 0, {}
-        idempotent = {} if cluster.kind == "apache" else {"enable.idempotence": True}
+        idempotent = {} if cluster.kind == "apache" else {"enable.idempotence": True, "debug": "eos"}
+        logger = logging.Logger(process)
+        logger.addHandler(NewEpochs(history, process))
         self.producer = confluent_kafka.Producer(settings(cluster, **idempotent, **{
-            "acks": "all", "linger.ms": 2, "batch.num.messages": 50, "message.timeout.ms": 1000 * DELIVERY_S, "error_cb": self.on_error}))
+            "acks": "all", "linger.ms": 2, "batch.num.messages": 50, "message.timeout.ms": 1000 * DELIVERY_S, "error_cb": self.on_error}), logger=logger)
 
     def on_error(self, error):
         if error.fatal():

@@ -57,7 +57,7 @@ class AppendWorkload:
 
     def figures(self):
         kinds = [operation["type"] for operation in self.history.taken() if operation["f"] == "send"]
-        return {"acknowledged": kinds.count("ok"), "unknown": kinds.count("info")}
+        return {"acknowledged": kinds.count("ok"), "unknown": kinds.count("info"), "new_epochs": sum(operation["f"] == "new-epoch" for operation in self.history.taken())}
 
     def close(self):
         self.sender.ended.set()
