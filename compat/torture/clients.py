@@ -49,7 +49,18 @@ def create_topic(cluster, topic, partitions, replicas=3, **config):
     else:
         admin = AdminClient(settings(cluster))
         new = NewTopic(topic, partitions, replicas, config={key: str(value) for key, value in config.items()})
-        admin.create_topics([new], operation_timeout=CREATE_S, request_timeout=CREATE_S)[topic].result(CREATE_S)
+
+        def created():
+            try:
+                admin.create_topics([new], operation_timeout=CREATE_S, request_timeout=CREATE_S)[topic].result(CREATE_S)
+            except KafkaException as refused:
+                # The controller hears of a broker a moment after that has registered.
+                if refused.args[0].code() != KafkaError.INVALID_REPLICATION_FACTOR:
+                    raise
+                return False
+            return True
+
+        cluster.wait(created, f"brokers enough for {topic}")
     cluster.wait(lambda: all(cluster.leader(topic, number) for number in range(partitions)), f"a leader for each partition of {topic}")
 
 
@@ -68,7 +79,8 @@ class Stoppable(threading.Thread):
 
     def stop(self, seconds=SETTLE_S):
         self.ended.set()
-        self.join(seconds)
+        if self.ident is not None:  # it was started
+            self.join(seconds)
         if self.problem or self.is_alive():
             raise Failed(self.problem or f"{self.name} hangs: it does not end within {seconds} s")
 

@@ -232,6 +232,13 @@ impl Leadership {
         in_sync.all(|follower| follower.log_end.is_none_or(|end| end >= offset))
     }
 
+    /// Every member of the maximal ISR has fetched since this leadership began, and has everything before `offset`.
+    #[must_use]
+    pub fn all_in_sync_reached(&self, offset: Offset) -> bool {
+        let mut in_sync = self.followers.iter().filter(|follower| self.is_in_maximal_isr(follower.id));
+        in_sync.all(|follower| follower.log_end.is_some_and(|end| end >= offset))
+    }
+
     /// Proposes to add `replica` if it may join: no change in flight, everything below the high watermark, and a log that reaches into this epoch. A replica
     /// below the epoch's start might still have to truncate.
     pub(crate) fn propose_expansion(

@@ -274,6 +274,22 @@ impl Partition {
         AckState::Ok
     }
 
+    /// Decides a request whose records only have to be on every replica in sync, however few those are; appended in `epoch`, they end before `required`. Unlike for
+    /// acks=all, the high watermark need not have passed them.
+    #[must_use]
+    pub fn in_sync_state(&self, epoch: LeaderEpoch, required: Offset) -> AckState {
+        match self.leadership() {
+            Some(leadership) if (leadership.leading_since..=leadership.epoch).contains(&epoch) => {
+                if leadership.all_in_sync_reached(required) {
+                    AckState::Ok
+                } else {
+                    AckState::Pending { needs_flush: false }
+                }
+            }
+            _ => AckState::NotLeader,
+        }
+    }
+
     /// Obeys the state znode: called when the metadata image changes and after [`Effect::RereadState`]; the first time with what was read after this broker
     /// registered, so that no election before its start is taken for a later one. A version older than the last one obeyed, and an
     /// epoch older than ours, are ignored, and so is a store that hands an epoch to two leaders.

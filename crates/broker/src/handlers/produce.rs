@@ -69,19 +69,14 @@ pub fn start(
     let (acks, timeout_ms) = (request.acks, request.timeout_ms.clamp(0, TIMEOUT_MS_MAX));
     let mut topics = look_at(broker, &context, request, &frame);
     append(broker, acks, &mut topics, frame, session);
-    match acks {
-        0 => Ok(answer_nobody(&topics)),
-        -1 if !settle_acks(&mut topics) => Ok(wait_for_acks(broker.clone(), context, acks, topics, timeout_ms)),
-        _ => {
-            let waits_for_flush =
-                jobs(&topics).any(|job| matches!(&job.step, Step::Appended(_, appended) if appended.info.flush_due));
-            if waits_for_flush && acks == 1 {
-                return Ok(wait_for_acks(broker.clone(), context, acks, topics, timeout_ms));
-            }
-            let response = respond(broker, &context, topics);
-            Ok(ready(context.respond(&response)))
-        }
+    if acks == 0 {
+        return Ok(answer_nobody(&topics));
     }
+    if !settle_acks(&mut topics) {
+        return Ok(wait_for_acks(broker.clone(), context, topics, timeout_ms));
+    }
+    let response = respond(broker, &context, topics);
+    Ok(ready(context.respond(&response)))
 }
 
 fn jobs(topics: &[TopicJobs]) -> impl Iterator<Item = &Job> {
@@ -200,9 +195,9 @@ fn settle_acks(topics: &mut [TopicJobs]) -> bool {
         for job in &mut topic.jobs {
             let Step::Appended(hosted, appended) = &job.step else { continue };
             match hosted.ack_now(appended) {
-                Some(Ok(())) if !appended.info.flush_due => job.step = Step::Answered(succeeded(job.index, appended)),
+                Some(Ok(())) => job.step = Step::Answered(succeeded(job.index, appended)),
                 Some(Err(code)) => job.step = Step::Answered(failed(job.index, code, None)),
-                _ => all = false,
+                None => all = false,
             }
         }
     }
@@ -212,7 +207,6 @@ fn settle_acks(topics: &mut [TopicJobs]) -> bool {
 fn wait_for_acks(
     broker: Arc<BrokerState>,
     context: RequestContext,
-    acks: i16,
     mut topics: Vec<TopicJobs>,
     timeout_ms: i32,
 ) -> Answer {
@@ -228,14 +222,7 @@ fn wait_for_acks(
         for topic in &mut topics {
             for job in &mut topic.jobs {
                 let Step::Appended(hosted, appended) = &job.step else { continue };
-                let acked = match acks {
-                    -1 => hosted.wait_for_acks(appended, &flusher, deadline).await,
-                    // `flush.messages` was reached: then acks=1 waits for the disk too, as with Kafka.
-                    _ if appended.info.flush_due => {
-                        hosted.wait_for_flush(appended.info.last_offset.plus(1), &flusher, deadline).await
-                    }
-                    _ => Ok(()),
-                };
+                let acked = hosted.wait_for_acks(appended, &flusher, deadline).await;
                 job.step = Step::Answered(match acked {
                     Ok(()) => succeeded(job.index, appended),
                     Err(code) => failed(job.index, code, None),

@@ -11,6 +11,8 @@
 mod acks;
 pub mod follower;
 
+pub use acks::Awaited;
+
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -26,7 +28,7 @@ use tracing::{debug, error, info};
 use super::purgatory::{Waiters, Watchers};
 use super::states::{StateRequest, StateRequests};
 use crate::config::TopicConfig;
-use crate::control::ZooKeeper;
+use crate::control::{Hearing, ZooKeeper};
 use crate::metadata::PartitionState;
 use crate::metrics::TopicCounters;
 use crate::replica_fetcher::WeakFetchers;
@@ -84,6 +86,8 @@ pub struct Appended {
     pub info: AppendInfo,
     /// Epoch they were appended in.
     pub epoch: LeaderEpoch,
+    /// What the answer waits for.
+    pub awaits: Awaited,
 }
 
 /// Why batches were refused.
@@ -415,25 +419,27 @@ impl HostedPartition {
         options: AppendOptions,
     ) -> Result<Appended, AppendRefused> {
         let bytes = batches.len();
-        let (info, epoch, effects) = {
+        let (appended, effects) = {
             let _lasts = self.leadership.read();
-            let (allowed, is_deaf) = {
+            let (allowed, hearing) = {
                 let replica = self.replica.lock();
-                (replica.check_append(acks == -1), self.is_deaf(&replica))
+                (replica.check_append(acks == -1), self.hearing(&replica))
             };
             let epoch = allowed.map_err(|refused| AppendRefused::Code(refused.error_code()))?;
-            if is_deaf {
+            if hearing == Hearing::Over {
                 return Err(AppendRefused::Code(ErrorCode::NOT_LEADER_OR_FOLLOWER));
             }
             let info = self.log.append_as_leader(batches, epoch, options).map_err(AppendRefused::Log)?;
+            let appended = Appended { info, epoch, awaits: Awaited::of(acks, hearing, &info) };
             if info.duplicate {
-                return Ok(Appended { info, epoch });
+                return Ok(appended);
             }
             let mut replica = self.replica.lock();
             let effects = replica.on_append(self.log.log_end_offset(), self.lag_now_ms());
             let effects = self.raise_high_watermark(&replica, bytes, effects);
-            (info, epoch, effects)
+            (appended, effects)
         };
+        let info = &appended.info;
         self.counters.messages_in.add((info.last_offset.0 - info.first_offset.0 + 1).unsigned_abs());
         self.counters.bytes_in.add(bytes as u64);
         self.appended.bytes_came(bytes);
@@ -441,7 +447,7 @@ impl HostedPartition {
         if let Some(effects) = effects {
             self.carry_out(effects);
         }
-        Ok(Appended { info, epoch })
+        Ok(appended)
     }
 
     /// The common case of an append without followers, settled under the lock: the high watermark follows, and consumers are told how many bytes came. Gives back what is
@@ -475,9 +481,9 @@ impl HostedPartition {
         Ok(())
     }
 
-    /// Whether another broker may lead by now without our knowing. Of a partition with one replica nobody else can.
-    fn is_deaf(&self, replica: &Partition) -> bool {
-        replica.assignment().len() > 1 && !self.outside.zookeeper.is_heard()
+    /// How sure this broker may be that it still leads what it leads. Of a partition with one replica nobody else can.
+    fn hearing(&self, replica: &Partition) -> Hearing {
+        if replica.assignment().len() > 1 { self.outside.zookeeper.hearing() } else { Hearing::Heard }
     }
 }
 
