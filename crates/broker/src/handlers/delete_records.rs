@@ -1,6 +1,7 @@
 //! DeleteRecords: moves the start of partitions forward (KIP-107).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::error::ErrorCode;
 use protocol::messages::delete_records::{
@@ -17,41 +18,55 @@ const HIGH_WATERMARK: i64 = -1;
 /// Low watermark of a partition whose records were not deleted.
 const NO_LOW_WATERMARK: i64 = -1;
 
-/// Deletes partition by partition; whole segments go from the disk, so it runs on the pool for that.
+/// Longest wait for followers that a request may ask for.
+const TIMEOUT_MS_MAX: i32 = 10 * 60 * 1000;
+
+/// Deletes partition by partition; whole segments go from the disk, so it runs on the pool for that. It is answered once every living replica has done the same, or with REQUEST_TIMED_OUT
+/// (Kafka's `DelayedDeleteRecords`): what was answered with success cannot be read from anybody who leads next.
 pub async fn handle(
     broker: Arc<BrokerState>,
     _context: RequestContext,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let image = broker.metadata.image();
-    let mut topics = Vec::with_capacity(request.topics.len());
+    let timeout_ms = request.timeout_ms.clamp(0, TIMEOUT_MS_MAX);
+    let deadline = broker.clock.now() + Duration::from_millis(timeout_ms.unsigned_abs().into());
+    let mut deleted = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
-            let found = broker.replicas.find(&image, &topic.name, asked.partition_index);
-            let deleted = match found {
+            let done = match broker.replicas.find(&image, &topic.name, asked.partition_index) {
                 Ok(hosted) => {
-                    let offset = asked.offset;
-                    let deleted = runtime::spawn_blocking(move || delete(&hosted, offset)).await;
-                    deleted.unwrap_or(Err(ErrorCode::UNKNOWN_SERVER_ERROR))
+                    let (own, offset) = (hosted.clone(), asked.offset);
+                    let done = runtime::spawn_blocking(move || delete(&own, offset)).await;
+                    done.unwrap_or(Err(ErrorCode::UNKNOWN_SERVER_ERROR)).map(|start| (hosted, start))
                 }
                 Err(code) => Err(code),
             };
-            let (low_watermark, code) = match deleted {
-                Ok(start) => (start.0, ErrorCode::NONE),
+            partitions.push((asked.partition_index, done));
+        }
+        deleted.push((topic.name, partitions));
+    }
+    let mut topics = Vec::with_capacity(deleted.len());
+    for (name, done) in deleted {
+        let mut partitions = Vec::with_capacity(done.len());
+        for (partition_index, done) in done {
+            let low = match done {
+                Ok((hosted, start)) => hosted.wait_for_low_watermark(start, deadline).await,
+                Err(code) => Err(code),
+            };
+            let (low_watermark, code) = match low {
+                Ok(low) => (low.0, ErrorCode::NONE),
                 Err(code) => (NO_LOW_WATERMARK, code),
             };
-            partitions.push(DeleteRecordsPartitionResult {
-                partition_index: asked.partition_index,
-                low_watermark,
-                error_code: code.0,
-            });
+            partitions.push(DeleteRecordsPartitionResult { partition_index, low_watermark, error_code: code.0 });
         }
-        topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
+        topics.push(DeleteRecordsTopicResult { name, partitions });
     }
     DeleteRecordsResponse { topics, ..Default::default() }
 }
 
+/// Gives the offset that the log begins at from now on.
 fn delete(hosted: &HostedPartition, offset: i64) -> Result<Offset, ErrorCode> {
     hosted.leader_epoch()?;
     // Where nothing is deleted, nothing is old enough to be: a compacted topic keeps its keys (`Log.deleteRecords` of Kafka).

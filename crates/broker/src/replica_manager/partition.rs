@@ -22,10 +22,11 @@ use replication::{
     Effect, Effects, FollowerFetch, IsrUpdate, LiveBrokers, OpenedLog, Partition, PartitionConfig, Role,
 };
 use runtime::Clock;
+use runtime::clock::Instant;
 use storage::{AppendError, AppendInfo, AppendOptions, Log};
 use tracing::{debug, error, info};
 
-use super::purgatory::{Waiters, Watchers};
+use super::purgatory::{Ticket, Waiters, Watchers};
 use super::states::{StateRequest, StateRequests};
 use crate::config::TopicConfig;
 use crate::control::{Hearing, ZooKeeper};
@@ -338,6 +339,27 @@ impl HostedPartition {
     /// The log begins later than before.
     pub fn log_start_moved(&self) {
         self.watchers.call(true);
+    }
+
+    /// Waits until every living replica has deleted what lies before `offset`; gives the first offset that all of them still have.
+    ///
+    /// # Errors
+    /// NOT_LEADER_OR_FOLLOWER once another leads; REQUEST_TIMED_OUT at `deadline`.
+    pub async fn wait_for_low_watermark(&self, offset: Offset, deadline: Instant) -> Result<Offset, ErrorCode> {
+        loop {
+            let ticket = Ticket::new(0);
+            self.committed.add(&ticket);
+            self.leader_epoch()?;
+            let low = self.replica.lock().low_watermark(self.log.log_start_offset());
+            if let Some(low) = low.filter(|low| *low >= offset) {
+                return Ok(low);
+            }
+            tokio::select! {
+                biased;
+                () = ticket.called() => {}
+                () = self.rules.clock.sleep_until(deadline) => return Err(ErrorCode::REQUEST_TIMED_OUT),
+            }
+        }
     }
 
     /// Lets the partition go: whoever waits is told that the leader is elsewhere.

@@ -86,6 +86,30 @@ fn who_is_in_sync_has_what_was_fetched_past() {
 }
 
 #[test]
+fn the_low_watermark_waits_for_every_living_replica() {
+    let mut partition = leader(&[1, 2, 3], &[1, 2, 3], 1, FlushBeforeAck::Never);
+    let _ = append(&mut partition, 9);
+    let mut fetch = |partition: &mut Partition, replica, start| {
+        let fetch = FollowerFetch {
+            replica: BrokerId(replica),
+            broker_epoch: None,
+            offset: Offset(9),
+            log_start: Some(Offset(start)),
+        };
+        partition.on_follower_fetch(&fetch, NOW).unwrap().iter().any(|effect| *effect == Effect::CheckAcks)
+    };
+    assert!(fetch(&mut partition, 2, 0));
+    assert_eq!(partition.low_watermark(Offset(7)), None, "one has not told yet");
+    assert!(fetch(&mut partition, 3, 7));
+    assert_eq!(partition.low_watermark(Offset(7)), Some(Offset(0)));
+    assert!(!fetch(&mut partition, 2, 0), "no news");
+    assert!(fetch(&mut partition, 2, 6), "whoever waits looks again");
+    assert_eq!(partition.low_watermark(Offset(7)), Some(Offset(6)));
+    let _ = partition.on_live_brokers(live(&[1, 3]), NOW);
+    assert_eq!(partition.low_watermark(Offset(7)), Some(Offset(7)), "a dead one is not waited for");
+}
+
+#[test]
 fn a_lone_leader_commits_what_it_appends() {
     let mut partition = leader(&[1], &[1], 1, FlushBeforeAck::Never);
     assert_eq!(append(&mut partition, 5), [advance(5)]);
