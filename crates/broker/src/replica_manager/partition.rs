@@ -4,18 +4,21 @@
 //! lasts; what is written to ZooKeeper on behalf of a partition goes through the one task that writes states ([`super::states`]).
 //!
 //! # Layout
-//! - [`acks`]: when the answer to a producer can go out
+//! - [`appends`]: a producer's batches; [`acks`]: when the answer to it can go out
 //! - [`follower`]: appends and truncations of a replica that follows
 //! - [`HostedPartition`]: all else
 
 mod acks;
+mod appends;
 pub mod follower;
 
 pub use acks::Awaited;
+use appends::Refusals;
+pub use appends::{AppendRefused, Appended};
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock};
 use protocol::error::ErrorCode;
 use protocol::types::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
 use replication::{
@@ -23,7 +26,7 @@ use replication::{
 };
 use runtime::Clock;
 use runtime::clock::Instant;
-use storage::{AppendError, AppendInfo, AppendOptions, Log};
+use storage::Log;
 use tracing::{debug, error, info};
 
 use super::purgatory::{Ticket, Waiters, Watchers};
@@ -47,6 +50,8 @@ pub struct HostedPartition {
     state: Mutex<Option<PartitionState>>,
     /// Appends share it; a change of leadership waits for them and holds it alone.
     leadership: RwLock<()>,
+    /// What a gap in a producer's sequence may come from.
+    refusals: Refusals,
     outside: Outside,
     /// Who waits for the high watermark to rise.
     pub committed: Waiters,
@@ -80,26 +85,6 @@ pub struct Rules {
     pub clock: Clock,
 }
 
-/// A produce request's batches, in the log.
-#[derive(Debug, Clone, Copy)]
-pub struct Appended {
-    /// What the log says.
-    pub info: AppendInfo,
-    /// Epoch they were appended in.
-    pub epoch: LeaderEpoch,
-    /// What the answer waits for.
-    pub awaits: Awaited,
-}
-
-/// Why batches were refused.
-#[derive(Debug)]
-pub enum AppendRefused {
-    /// Not by the log: wrong broker, too few replicas.
-    Code(ErrorCode),
-    /// By the log.
-    Log(AppendError),
-}
-
 impl HostedPartition {
     /// A partition that leads and follows nobody yet. `clean` says whether its log was closed in good order.
     #[must_use]
@@ -131,6 +116,7 @@ impl HostedPartition {
             replica: Mutex::new(replica),
             state: Mutex::new(None),
             leadership: RwLock::new(()),
+            refusals: Refusals::default(),
             outside,
             committed: Waiters::default(),
             appended: Waiters::default(),
@@ -314,6 +300,8 @@ impl HostedPartition {
                         // Appends meet the same problem, and say so to producers.
                         error!(partition = %self.partition, error = %problem, "cannot note a leader epoch");
                     }
+                    // Whoever asked before was refused.
+                    self.refusals.note(self.rules.clock, ErrorCode::NOT_LEADER_OR_FOLLOWER);
                     self.call_everybody();
                 }
                 Effect::BecomeFollower { leader, leader_epoch } => {
@@ -428,68 +416,6 @@ impl HostedPartition {
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
         self.log.high_watermark()
-    }
-
-    /// Appends batches v2 of a producer, in the order of the calls.
-    ///
-    /// # Errors
-    /// This broker does not lead, too few replicas are in sync for acks=all, or the log refuses.
-    pub fn append(
-        self: &Arc<Self>,
-        batches: &mut [u8],
-        acks: i16,
-        options: AppendOptions,
-    ) -> Result<Appended, AppendRefused> {
-        let bytes = batches.len();
-        let (appended, effects) = {
-            let _lasts = self.leadership.read();
-            let (allowed, hearing) = {
-                let replica = self.replica.lock();
-                (replica.check_append(acks == -1), self.hearing(&replica))
-            };
-            let epoch = allowed.map_err(|refused| AppendRefused::Code(refused.error_code()))?;
-            if hearing == Hearing::Over {
-                return Err(AppendRefused::Code(ErrorCode::NOT_LEADER_OR_FOLLOWER));
-            }
-            let info = self.log.append_as_leader(batches, epoch, options).map_err(AppendRefused::Log)?;
-            let appended = Appended { info, epoch, awaits: Awaited::of(acks, hearing, &info) };
-            if info.duplicate {
-                return Ok(appended);
-            }
-            let mut replica = self.replica.lock();
-            let effects = replica.on_append(self.log.log_end_offset(), self.lag_now_ms());
-            let effects = self.raise_high_watermark(&replica, bytes, effects);
-            (appended, effects)
-        };
-        let info = &appended.info;
-        self.counters.messages_in.add((info.last_offset.0 - info.first_offset.0 + 1).unsigned_abs());
-        self.counters.bytes_in.add(bytes as u64);
-        self.appended.bytes_came(bytes);
-        self.watchers.call(true);
-        if let Some(effects) = effects {
-            self.carry_out(effects);
-        }
-        Ok(appended)
-    }
-
-    /// The common case of an append without followers, settled under the lock: the high watermark follows, and consumers are told how many bytes came. Gives back what is
-    /// left to do.
-    fn raise_high_watermark(
-        &self,
-        replica: &MutexGuard<'_, Partition>,
-        bytes: usize,
-        effects: Effects,
-    ) -> Option<Effects> {
-        let only_the_watermark = {
-            let mut all = effects.iter();
-            matches!((all.next(), all.next()), (Some(Effect::AdvanceHighWatermark(_)), None))
-        };
-        if !only_the_watermark {
-            return (!effects.is_empty()).then_some(effects);
-        }
-        self.log.set_high_watermark(replica.high_watermark());
-        self.committed.bytes_came(bytes);
-        None
     }
 
     /// A follower fetches from its log end.
