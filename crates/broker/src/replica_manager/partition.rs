@@ -35,7 +35,7 @@ use crate::config::TopicConfig;
 use crate::control::{Hearing, ZooKeeper};
 use crate::metadata::PartitionState;
 use crate::metrics::TopicCounters;
-use crate::replica_fetcher::Fetchers;
+use crate::replica_fetcher::WeakFetchers;
 
 /// One partition held here.
 pub struct HostedPartition {
@@ -69,7 +69,7 @@ pub struct Outside {
     /// The session, which says whether the tree is still heard.
     pub zookeeper: ZooKeeper,
     /// What fetches for it while it follows.
-    pub fetchers: Arc<Fetchers>,
+    pub fetchers: WeakFetchers,
 }
 
 /// What the rules of a partition depend on besides its topic.

@@ -25,6 +25,7 @@ pub struct Server {
     pub number: usize,
     /// Its disk, which outlives the broker.
     pub disk: SimDisk,
+    random: SimRandom,
     /// How often it was started.
     pub life: u64,
     /// The broker, while there is one.
@@ -84,8 +85,18 @@ pub enum Became {
 impl Server {
     /// A machine whose broker was never started.
     #[must_use]
-    pub fn new(number: usize, disk: SimDisk, settings: Vec<(String, String)>) -> Server {
-        Server { number, disk, life: 0, process: None, is_paused: false, restarts: true, was_mended: false, settings }
+    pub fn new(number: usize, disk: SimDisk, random: SimRandom, settings: Vec<(String, String)>) -> Server {
+        Server {
+            number,
+            disk,
+            random,
+            life: 0,
+            process: None,
+            is_paused: false,
+            restarts: true,
+            was_mended: false,
+            settings,
+        }
     }
 
     /// Starts the broker.
@@ -96,10 +107,11 @@ impl Server {
         assert!(self.process.is_none(), "a broker is started once");
         self.life += 1;
         let config = BrokerConfig::from_overrides(self.settings.clone()).expect("settings of a broker");
+        self.random.begin_again(seed);
         let surroundings = Surroundings {
             disk: Disk::Sim(self.disk),
             clock,
-            random: Random::Sim(SimRandom::new(seed)),
+            random: Random::Sim(self.random),
             simulated: true,
             ..Surroundings::default()
         };

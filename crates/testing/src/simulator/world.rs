@@ -19,13 +19,14 @@ use client::zookeeper::paths;
 use client::zookeeper::znodes::{EntityConfig, TopicAssignment};
 use keeper::simulated::SimulatedKeeper;
 use runtime::sim_host::SimStream;
-use runtime::sim_time::{SimRandom, SimTime};
-use runtime::{Clock, Random, SimDisk};
+use runtime::sim_time::SimTime;
+use runtime::{Clock, Random};
 use tokio::sync::oneshot;
 
 use super::chance::Chance;
 use super::clients::{Consumer, Producer, Purpose, TOPIC, TOPIC_ID};
 use super::history::{History, Partition, Violation, broken};
+use super::machines::Machines;
 use super::network::{Network, Node, Piece};
 use super::plan::Plan;
 use super::server::Server;
@@ -137,15 +138,16 @@ enum Caller {
 impl World {
     /// A world in which nothing has started yet.
     #[must_use]
-    pub fn new(seed: u64, plan: Plan, disks: &[SimDisk]) -> World {
+    pub fn new(seed: u64, plan: Plan, machines: &Machines) -> World {
         let mut chance = Chance::new(seed);
-        let time = SimTime::begin();
+        let time = machines.time;
         let brokers = plan.brokers;
-        let random = Random::Sim(SimRandom::new(chance.u64()));
+        machines.zookeeper.begin_again(chance.u64());
+        let random = Random::Sim(machines.zookeeper);
         let keeper = SimulatedKeeper::new(Clock::Sim(time.clock(brokers, 0)), random, SESSION_MS_MIN);
         let servers = (0..brokers).map(|number| {
-            disks[number].reset();
-            Server::new(number, disks[number], plan.settings(number))
+            let (disk, random) = machines.brokers[number];
+            Server::new(number, disk, random, plan.settings(number))
         });
         let mut world = World {
             servers: servers.collect(),
