@@ -17,6 +17,7 @@
 | commit-beyond-processed, nonmonotonic-commit, resumed-elsewhere | of a group: a commit above what was read; one below an earlier one; a start not between what was confirmed and what was asked for |
 | nonlinearizable | of a register, of sequential nodes: no order of the operations explains what they saw |
 | slow-recovery | no acknowledgement within the limit after a fault was over |
+| needless-silence | none for longer than that during a fault that takes no election |
 
 With `subscribe`, polls may skip and go back when partitions move, as with any Kafka; with at-least-once a group reads records twice. Records of other
 producers between two sends (int-send-skip) are no anomaly.
@@ -270,9 +271,10 @@ def sequences(operations):
 
 
 def recoveries(operations):
-    """Faults after which nobody was served within the limit."""
-    return clean({"slow-recovery": [operation for operation in operations if operation["f"] == "fault"
-                                    and (operation["recovered"] is None or operation["recovered"] - operation["healed"] > operation["limit"])]})
+    """Faults after which nobody was served within the limit; and those that nobody should have noticed for longer, because they take no election."""
+    all_faults = [operation for operation in operations if operation["f"] == "fault"]
+    return clean({"slow-recovery": [fault for fault in all_faults if fault["recovered"] is None or fault["recovered"] - fault["healed"] > fault["limit"]],
+                  "needless-silence": [fault for fault in all_faults if fault["is_served_through"] and fault["silence"] > fault["limit"]]})
 
 
 def clean(found):

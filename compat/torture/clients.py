@@ -1,5 +1,6 @@
 """Clients that live through every fault and note what they were told: an idempotent producer, a reader, and what all workloads share."""
 import json
+import logging
 import threading
 import time
 
@@ -49,7 +50,18 @@ def create_topic(cluster, topic, partitions, replicas=3, **config):
     else:
         admin = AdminClient(settings(cluster))
         new = NewTopic(topic, partitions, replicas, config={key: str(value) for key, value in config.items()})
-        admin.create_topics([new], operation_timeout=CREATE_S, request_timeout=CREATE_S)[topic].result(CREATE_S)
+
+        def created():
+            try:
+                admin.create_topics([new], operation_timeout=CREATE_S, request_timeout=CREATE_S)[topic].result(CREATE_S)
+            except KafkaException as refused:
+                # The controller hears of a broker a moment after that has registered.
+                if refused.args[0].code() != KafkaError.INVALID_REPLICATION_FACTOR:
+                    raise
+                return False
+            return True
+
+        cluster.wait(created, f"brokers enough for {topic}")
     cluster.wait(lambda: all(cluster.leader(topic, number) for number in range(partitions)), f"a leader for each partition of {topic}")
 
 
@@ -68,9 +80,23 @@ class Stoppable(threading.Thread):
 
     def stop(self, seconds=SETTLE_S):
         self.ended.set()
-        self.join(seconds)
+        if self.ident is not None:  # it was started
+            self.join(seconds)
         if self.problem or self.is_alive():
             raise Failed(self.problem or f"{self.name} hangs: it does not end within {seconds} s")
+
+
+class NewEpochs(logging.Handler):
+    """Notes that librdkafka begins a new epoch, in which it sends once more what it has no answer to: stored already, it is a duplicate that no broker can see."""
+
+    def __init__(self, history, process):
+        super().__init__()
+        self.history, self.process = history, process
+
+    def emit(self, record):
+        text = record.getMessage()
+        if "epoch bump" in text:
+            self.history.add("new-epoch", process=self.process, what=text)
 
 
 class Sender(Stoppable):
@@ -80,9 +106,11 @@ class Sender(Stoppable):
         super().__init__(f"{process} of {topic}")
         self.cluster, self.history, self.rng, self.topic, self.partitions, self.per_second, self.process = cluster, history, rng, topic, partitions, per_second, process
         self.number, self.burst, self.waiting = base, 0, {}
-        idempotent = {} if cluster.kind == "apache" else {"enable.idempotence": True}
+        idempotent = {} if cluster.kind == "apache" else {"enable.idempotence": True, "debug": "eos"}
+        logger = logging.Logger(process)
+        logger.addHandler(NewEpochs(history, process))
         self.producer = confluent_kafka.Producer(settings(cluster, **idempotent, **{
-            "acks": "all", "linger.ms": 2, "batch.num.messages": 50, "message.timeout.ms": 1000 * DELIVERY_S, "error_cb": self.on_error}))
+            "acks": "all", "linger.ms": 2, "batch.num.messages": 50, "message.timeout.ms": 1000 * DELIVERY_S, "error_cb": self.on_error}), logger=logger)
 
     def on_error(self, error):
         if error.fatal():

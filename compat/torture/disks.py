@@ -3,6 +3,7 @@
 The power cut is EXT4_IOC_SHUTDOWN without a flush of the journal: whatever was not synced is gone once the file system is mounted again. Mount points lie in the run's
 workspace, whose name says which run it belongs to.
 """
+import contextlib
 import errno
 import fcntl
 import os
@@ -26,6 +27,17 @@ def command(*words):
     done = subprocess.run([str(word) for word in words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise OSError(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
+
+
+def until_it_works(action, seconds):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return action()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def workspace_path():
@@ -94,15 +106,16 @@ class Disk:
             os.close(descriptor)
 
     def unmount(self):
-        """Once nobody has a file open on it any more, which a process that was killed may take a moment to be done with."""
-        deadline = time.monotonic() + UNMOUNT_S
-        while True:
-            try:
-                return command("umount", self.path)
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        """Once nobody has a file open on it any more, which a process that was killed may take a moment to be done with, and until its loop device is gone: every `ip` that
+        enters a namespace, of another run on this machine too, holds a copy of all mounts while it works, and what is mounted again meanwhile is still without power."""
+        until_it_works(lambda: command("umount", self.path), UNMOUNT_S)
+        until_it_works(self.expect_detached, UNMOUNT_S)
+
+    def expect_detached(self):
+        for backing in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
+            with contextlib.suppress(FileNotFoundError):
+                if backing.read_text().strip() == str(self.image):
+                    raise OSError(f"{backing.parts[3]} still holds {self.image}")
 
     def fill(self):
         """Leaves no room."""

@@ -18,6 +18,7 @@ class Fault:
     hold_s = (3, 8)
     stores = ("keeper", "zookeeper")
     needs_disks = needs_clock = False
+    is_served_through = False  # nobody has to be elected, so nobody should notice
 
     def __init__(self, cluster, rng, topic, session_s):
         self.cluster, self.rng, self.topic, self.session_s = cluster, rng, topic, session_s
@@ -107,8 +108,9 @@ class KillKeeper(Kill):
 
 
 class StoreGone(Kill):
-    """Nobody answers for metadata for half a minute: the keeper is dead, or two of the ensemble's three are."""
+    """Nobody answers for metadata for half a minute: the keeper is dead, or two of the ensemble's three are. Who leads goes on leading."""
     hold_s = (30, 30)
+    is_served_through = True
 
     def choose(self):
         return self.rng.sample(self.cluster.stores, len(self.cluster.stores) // 2 + 1)

@@ -69,7 +69,8 @@ class Members(Stoppable):
 
     def kill_all(self):
         self.ended.set()
-        self.join(SETTLE_S)
+        if self.ident is not None:
+            self.join(SETTLE_S)
         for _, process in self.running.values():
             process.stop(signal.SIGKILL)
 

@@ -38,8 +38,9 @@ def sequence(invoked, time, number):
     return {"f": "sequence", "key": "/q", "process": "k", "invoked": invoked, "time": time, "number": number}
 
 
-def fault(recovered, limit=11):
-    return {"f": "fault", "name": "kill", "begin": 0, "healed": 10, "recovered": recovered, "whole": recovered, "limit": limit, "time": 30}
+def fault(recovered, limit=11, silence=0, is_served_through=False):
+    return {"f": "fault", "name": "kill", "begin": 0, "healed": 10, "recovered": recovered, "whole": recovered, "limit": limit, "silence": silence,
+            "is_served_through": is_served_through, "time": 30}
 
 
 FIVE = [send(value, value) for value in range(5)]
@@ -90,6 +91,9 @@ PLANTED = [
     ("a recovery in time", checker.recoveries, [fault(20)], []),
     ("a recovery too late", checker.recoveries, [fault(21.5)], ["slow-recovery"]),
     ("no recovery", checker.recoveries, [fault(None)], ["slow-recovery"]),
+    ("a silence that the fault explains", checker.recoveries, [fault(20, silence=25)], []),
+    ("a silence that nothing explains", checker.recoveries, [fault(20, silence=25, is_served_through=True)], ["needless-silence"]),
+    ("a short silence", checker.recoveries, [fault(20, silence=3, is_served_through=True)], []),
 
     ("a register in order", checker.registers, [register("write", 0, 1, 1, "a"), register("read", 2, 3, 1, "a"), register("cas", 4, 5, 2, "b", expected=1),
                                                 register("cas", 6, 7, None, "c", type="fail", expected=1), register("read", 8, 9, 2, "b")], []),

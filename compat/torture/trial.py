@@ -57,7 +57,7 @@ class AppendWorkload:
 
     def figures(self):
         kinds = [operation["type"] for operation in self.history.taken() if operation["f"] == "send"]
-        return {"acknowledged": kinds.count("ok"), "unknown": kinds.count("info")}
+        return {"acknowledged": kinds.count("ok"), "unknown": kinds.count("info"), "new_epochs": sum(operation["f"] == "new-epoch" for operation in self.history.taken())}
 
     def close(self):
         self.sender.ended.set()
@@ -143,7 +143,8 @@ class Trial:
         finally:
             whole = time.monotonic()
             silence = max(self.load.history.longest_silence(key, begin, recovered or whole) for key in self.load.keys())
-            self.moments.add("fault", name=name, begin=begin, healed=healed, recovered=recovered, whole=whole, limit=self.limit, silence=silence)
+            self.moments.add("fault", name=name, begin=begin, healed=healed, recovered=recovered, whole=whole, limit=self.limit, silence=silence,
+                             is_served_through=fault.is_served_through)
         self.done.append({"fault": name, "held": round(healed - begin, 2), "unavailable": round(silence, 2), "recovered": recovered and round(recovered - healed, 2),
                           "whole": round(whole - healed, 2)})
         self.say("        {fault:32} held {held:6.2f} s, unavailable {unavailable:6.2f} s, producing again after {recovered} s, in sync after {whole} s".format(**self.done[-1]))

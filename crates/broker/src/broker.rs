@@ -279,8 +279,9 @@ impl Start {
         let zookeeper = ZooKeeper::new(session.clone());
         let (requests, requested) = StateRequests::new();
         let fetchers = Fetchers::new(id, self.config.replica_fetch, self.clock);
-        let outside = Outside { requests, zookeeper: zookeeper.clone(), fetchers: fetchers.clone() };
-        let replicas = Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, clean, outside, self.clock));
+        let outside = Outside { requests, zookeeper: zookeeper.clone(), fetchers: fetchers.downgrade() };
+        let held = fetchers.clone();
+        let replicas = Arc::new(ReplicaManager::new(id, logs.clone(), &self.config, clean, outside, held, self.clock));
         let own_session = session.session_id();
         // A kill before the registration must not make the next start forget whose leftovers it finds.
         note_sessions(&logs, &[previous.as_slice(), &[own_session]].concat());

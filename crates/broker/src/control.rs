@@ -41,6 +41,17 @@ struct Past {
     connections: Counter,
 }
 
+/// What a broker knows of its session, and with it of what the tree says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// ZooKeeper was heard within a session timeout: nobody else leads what this broker leads.
+    Heard,
+    /// It was not. Either ZooKeeper is gone for all, and nobody is elected; or for this broker alone, and others may lead by now.
+    Silent,
+    /// ZooKeeper said that the session is over, and the next one has not begun: others may lead.
+    Over,
+}
+
 /// How the ZooKeeper sessions of a broker went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZooKeeperStatus {
@@ -65,12 +76,23 @@ impl ZooKeeper {
         self.session.read().clone()
     }
 
-    /// Whether this broker may still act on what the tree said last: ZooKeeper was heard within a session timeout. Past it the session may have expired without our
-    /// knowing, and another broker may lead.
+    /// What this broker knows of its session.
+    #[must_use]
+    pub fn hearing(&self) -> Hearing {
+        let session = self.session.read();
+        if session.status().borrow().state.is_terminal() {
+            Hearing::Over
+        } else if session.since_last_byte() <= session.timeout() {
+            Hearing::Heard
+        } else {
+            Hearing::Silent
+        }
+    }
+
+    /// Whether what the tree said last still holds, as far as this broker can know.
     #[must_use]
     pub fn is_heard(&self) -> bool {
-        let session = self.session.read();
-        session.since_last_byte() <= session.timeout()
+        self.hearing() == Hearing::Heard
     }
 
     /// How it goes.

@@ -13,7 +13,7 @@ pub mod following;
 pub mod task;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 use protocol::types::{BrokerId, LeaderEpoch, TopicPartition};
@@ -45,6 +45,11 @@ pub struct Fetchers {
     news: Notify,
 }
 
+/// The fetchers of a broker as its partitions know them. Fetchers hold the partitions they fetch for; that these do not hold the fetchers lets a broker that is gone be freed, whatever
+/// ended it.
+#[derive(Clone)]
+pub struct WeakFetchers(Weak<Fetchers>);
+
 #[derive(Default)]
 struct Inner {
     fetchers: BTreeMap<BrokerId, Arc<Fetcher>>,
@@ -66,6 +71,12 @@ impl Fetchers {
     pub fn new(broker: i32, settings: ReplicaFetchConfig, clock: Clock) -> Arc<Fetchers> {
         let throttle = Arc::new(Throttle::new(clock));
         Arc::new(Fetchers { broker, settings, throttle, inner: Mutex::default(), news: Notify::new() })
+    }
+
+    /// For those that the fetchers hold.
+    #[must_use]
+    pub fn downgrade(self: &Arc<Self>) -> WeakFetchers {
+        WeakFetchers(Arc::downgrade(self))
     }
 
     /// Follows a partition's leader, and nobody else for it.
@@ -122,6 +133,22 @@ impl Fetchers {
 
     async fn news(&self) {
         self.news.notified().await;
+    }
+}
+
+impl WeakFetchers {
+    /// [`Fetchers::follow`], while there is a broker.
+    pub fn follow(&self, hosted: &Arc<HostedPartition>, leader: BrokerId, epoch: LeaderEpoch) {
+        if let Some(fetchers) = self.0.upgrade() {
+            fetchers.follow(hosted, leader, epoch);
+        }
+    }
+
+    /// [`Fetchers::unfollow`], while there is a broker.
+    pub fn unfollow(&self, partition: &TopicPartition) {
+        if let Some(fetchers) = self.0.upgrade() {
+            fetchers.unfollow(partition);
+        }
     }
 }
 

@@ -50,6 +50,7 @@ pub struct ReplicaManager {
     rules: Rules,
     producer_id_expiration_ms: i64,
     outside: Outside,
+    fetchers: Arc<Fetchers>,
     /// Logs that were not closed in good order.
     unclean: HashSet<TopicPartition>,
     /// The last shutdown was no good one, and no image was acted on since: a log that is not there may have been lost with its name, which outlasts a power cut only together
@@ -79,6 +80,7 @@ impl ReplicaManager {
         config: &BrokerConfig,
         clean: bool,
         outside: Outside,
+        fetchers: Arc<Fetchers>,
         clock: Clock,
     ) -> ReplicaManager {
         let unclean =
@@ -94,6 +96,7 @@ impl ReplicaManager {
             rules: Rules { id, replica_lag_time_ms_max: config.replica_lag_time_max_ms, flush_before_ack, clock },
             producer_id_expiration_ms: config.producer_id_expiration_ms,
             outside,
+            fetchers,
             unclean,
             may_have_lost_logs: AtomicBool::new(!clean),
             hosted: RwLock::default(),
@@ -129,7 +132,7 @@ impl ReplicaManager {
     /// What copies from the leaders of the partitions that are followed here.
     #[must_use]
     pub fn fetchers(&self) -> &Arc<Fetchers> {
-        &self.outside.fetchers
+        &self.fetchers
     }
 
     /// This broker.
@@ -218,7 +221,7 @@ impl ReplicaManager {
         }
         let throttles = image.throttles(self.id);
         self.leader_throttle.set_rate(throttles.leader_rate);
-        self.outside.fetchers.throttle().set_rate(throttles.follower_rate);
+        self.fetchers.throttle().set_rate(throttles.follower_rate);
         let before = std::mem::replace(&mut *self.applied.lock(), image.clone());
         let again = std::mem::take(&mut *self.again.lock());
         self.drop_gone(image);
@@ -374,7 +377,7 @@ impl ReplicaManager {
 
     /// Gives every leadership up: requests that wait are answered, later ones are sent elsewhere. Nothing is followed any more.
     pub fn stop_all(&self) {
-        self.outside.fetchers.close();
+        self.fetchers.close();
         for hosted in self.all() {
             hosted.stop();
         }

@@ -177,7 +177,7 @@ impl Leadership {
         }
     }
 
-    /// Notes a fetch; `None` for a stranger.
+    /// Notes a fetch, and says whether the follower's log begins later than it did; `None` for a stranger.
     pub(crate) fn note_fetch(
         &mut self,
         replica: BrokerId,
@@ -186,7 +186,7 @@ impl Leadership {
         log_start: Option<Offset>,
         leader_log_end: Offset,
         now_ms: i64,
-    ) -> Option<()> {
+    ) -> Option<bool> {
         let follower = self.followers.iter_mut().find(|follower| follower.id == replica)?;
         // Reaching what was the log end at its last fetch means that it had everything then, even if more has come since.
         if offset >= leader_log_end {
@@ -197,9 +197,10 @@ impl Leadership {
         follower.last_fetch_leader_log_end = Some(leader_log_end);
         follower.last_fetch_ms = now_ms;
         follower.log_end = Some(offset);
-        follower.log_start = log_start.or(follower.log_start);
+        let start_before = follower.log_start;
+        follower.log_start = log_start.or(start_before);
         follower.broker_epoch = broker_epoch;
-        Some(())
+        Some(follower.log_start > start_before)
     }
 
     /// The smallest log end over the maximal ISR and over caught-up replicas that are about to join it, so that joining never has to wait for a gap to close.
@@ -230,6 +231,13 @@ impl Leadership {
     pub fn all_in_sync_have(&self, offset: Offset) -> bool {
         let mut in_sync = self.followers.iter().filter(|follower| self.is_in_maximal_isr(follower.id));
         in_sync.all(|follower| follower.log_end.is_none_or(|end| end >= offset))
+    }
+
+    /// Every member of the maximal ISR has fetched since this leadership began, and has everything before `offset`.
+    #[must_use]
+    pub fn all_in_sync_reached(&self, offset: Offset) -> bool {
+        let mut in_sync = self.followers.iter().filter(|follower| self.is_in_maximal_isr(follower.id));
+        in_sync.all(|follower| follower.log_end.is_some_and(|end| end >= offset))
     }
 
     /// Proposes to add `replica` if it may join: no change in flight, everything below the high watermark, and a log that reaches into this epoch. A replica

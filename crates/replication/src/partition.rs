@@ -274,6 +274,30 @@ impl Partition {
         AckState::Ok
     }
 
+    /// Decides a request whose records only have to be on every replica in sync, however few those are; appended in `epoch`, they end before `required`. Unlike for
+    /// acks=all, the high watermark need not have passed them.
+    #[must_use]
+    pub fn in_sync_state(&self, epoch: LeaderEpoch, required: Offset) -> AckState {
+        match self.leadership() {
+            Some(leadership) if (leadership.leading_since..=leadership.epoch).contains(&epoch) => {
+                if leadership.all_in_sync_reached(required) {
+                    AckState::Ok
+                } else {
+                    AckState::Pending { needs_flush: false }
+                }
+            }
+            _ => AckState::NotLeader,
+        }
+    }
+
+    /// First offset that every living replica still has, where this one's log begins at `log_start` (Kafka's `Partition.lowWatermarkIfLeader`). `None` while it does not
+    /// lead, or while one of the others has not told yet.
+    #[must_use]
+    pub fn low_watermark(&self, log_start: Offset) -> Option<Offset> {
+        let others = self.leadership()?.followers().iter().filter(|follower| self.live.is_live(follower.id));
+        others.map(|follower| follower.log_start).try_fold(log_start, |low, start| Some(low.min(start?)))
+    }
+
     /// Obeys the state znode: called when the metadata image changes and after [`Effect::RereadState`]; the first time with what was read after this broker
     /// registered, so that no election before its start is taken for a later one. A version older than the last one obeyed, and an
     /// epoch older than ours, are ignored, and so is a store that hands an epoch to two leaders.
@@ -427,10 +451,13 @@ impl Partition {
         if fetch.offset > log_end {
             return Err(ReplicationError::OffsetBeyondLogEnd { offset: fetch.offset, log_end });
         }
-        leadership
+        let start_moved = leadership
             .note_fetch(fetch.replica, fetch.broker_epoch, fetch.offset, fetch.log_start, log_end, now_ms)
             .ok_or(ReplicationError::UnknownReplica(fetch.replica))?;
         let mut effects = Effects::NONE;
+        if start_moved {
+            effects.push(Effect::CheckAcks);
+        }
         if fetch.offset < high_watermark && leadership.isr().contains(&fetch.replica) {
             effects.extend(self.propose_shrink(now_ms));
             return Ok(effects);

@@ -16,7 +16,8 @@ use crate::sim_disk::Seeded;
 /// Wall time at which every simulation begins, in ms since 1970.
 const BEGINNING_MS: i64 = 1_750_000_000_000;
 
-/// The time of one simulated world. It is never freed: a world's clocks are copied to wherever they are needed.
+/// The time of one simulated world. It is never freed, as a world's clocks are copied to wherever they are needed; whoever plays one world after the other takes it over by
+/// [`SimTime::begin_again`].
 pub struct SimTime(Mutex<Time>);
 
 struct Time {
@@ -47,6 +48,17 @@ impl SimTime {
     pub fn begin() -> &'static SimTime {
         let time = Time { now: Duration::ZERO, beginning: Instant::now(), timers: BTreeMap::new(), set: 0 };
         Box::leak(Box::new(SimTime(Mutex::new(time))))
+    }
+
+    /// Another world begins, and nothing is left of the one before: its timers are gone with whatever they would have woken.
+    pub fn begin_again(&self) {
+        let timers = {
+            let mut time = self.lock();
+            time.now = Duration::ZERO;
+            std::mem::take(&mut time.timers)
+        };
+        // A waker may own the task that owns its timer: it goes when the lock is free.
+        drop(timers);
     }
 
     /// Since the world began.
@@ -162,7 +174,7 @@ impl std::fmt::Debug for SimClock {
     }
 }
 
-/// Chance as a seed decides it. Copies draw from the same sequence, which is never freed.
+/// Chance as a seed decides it. Copies draw from the same sequence, which is never freed, but can begin again.
 #[derive(Clone, Copy)]
 pub struct SimRandom(&'static Mutex<Seeded>);
 
@@ -171,6 +183,11 @@ impl SimRandom {
     #[must_use]
     pub fn new(seed: u64) -> SimRandom {
         SimRandom(Box::leak(Box::new(Mutex::new(Seeded::new(seed)))))
+    }
+
+    /// Goes on with the sequence of another seed, from its beginning.
+    pub fn begin_again(self, seed: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seeded::new(seed);
     }
 
     pub(crate) fn fill(self, bytes: &mut [u8]) {

@@ -10,6 +10,7 @@
 //! # Layout
 //! - [`plan`]: what is drawn before a run begins; the rules that can be broken on purpose
 //! - [`world`]: the queue of events, and what each does
+//! - [`machines`]: what one run leaves to the next
 //! - [`server`]: one broker's machine and process; [`network`]: what is between hosts; [`clients`]: producers and consumers
 //! - [`faults`]: what goes wrong
 //! - [`history`]: what was seen, and what must be true of it; [`ending`]: what must be true at the end
@@ -21,6 +22,7 @@ pub mod ending;
 pub mod faults;
 pub mod group;
 pub mod history;
+pub mod machines;
 pub mod network;
 pub mod plan;
 pub mod programs;
@@ -34,9 +36,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::time::Duration;
 
-use runtime::SimDisk;
-
 use history::Violation;
+use machines::Machines;
 use plan::{Mischief, Plan};
 use programs::Program;
 use world::{Event, World};
@@ -144,8 +145,6 @@ fn finish(world: &mut World) -> Result<Summary, Violation> {
 }
 
 thread_local! {
-    /// Disks are never freed, so the next run of this thread takes them over.
-    static DISKS: [SimDisk; 3] = [SimDisk::new(), SimDisk::new(), SimDisk::new()];
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
     static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
 }
@@ -156,8 +155,7 @@ fn with_world(
     play: impl FnOnce(&mut World) -> Result<Summary, Violation>,
 ) -> Result<Summary, Failure> {
     hear_panics();
-    let disks = DISKS.with(|disks| *disks);
-    let mut world = World::new(seed, plan, &disks);
+    let mut world = World::new(seed, plan, &Machines::anew());
     IS_RUNNING.set(true);
     let played = catch_unwind(AssertUnwindSafe(|| play(&mut world)));
     IS_RUNNING.set(false);
@@ -171,7 +169,6 @@ fn with_world(
     }
     world.programs.iter_mut().for_each(Program::kill);
     let _ = take_panic();
-    disks.iter().for_each(|disk| disk.reset());
     result.map_err(|violation| Failure { seed, at, violation })
 }
 

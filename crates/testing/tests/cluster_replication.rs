@@ -107,6 +107,13 @@ async fn a_follower_begins_anew_where_its_leaders_log_begins() {
     let folder = log_folder(&cluster, away, 0);
     assert!(folder.join("00000000000000000025.log").exists(), "the log begins at 25");
     assert!(!folder.join("00000000000000000000.log").exists(), "what was before is gone");
+
+    // With both alive the answer says that both have deleted: nothing is waited for.
+    let deleted = cluster.admin().delete_records(&[(partition.clone(), Offset(31))].into()).await;
+    assert_eq!(deleted[&partition].as_ref().ok(), Some(&Offset(31)));
+    let replicas = &cluster.broker(away).state().replicas;
+    let start = replicas.get(TOPIC, 0).expect("a follower").log().log_start_offset();
+    assert_eq!(start, Offset(31), "the follower's log");
     cluster.stop().await;
 }
 

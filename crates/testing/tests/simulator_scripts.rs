@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use broker::replica_manager::partition::Appended;
+use protocol::records::{BatchBuilder, BatchOptions};
+use storage::AppendOptions;
 use tidemill_testing::simulator::history::Violation;
 use tidemill_testing::simulator::plan::{Endings, Mischief, Plan};
 use tidemill_testing::simulator::world::{Event, World};
@@ -274,4 +277,54 @@ fn a_leader_that_was_given_up_acknowledges_nothing() {
             wait_for_acks(world, 5)
         });
     }
+}
+
+/// ZooKeeper is gone for three session time-outs: everything that needs no change of the tree goes on, and afterwards all comes together by itself.
+#[test]
+fn while_zookeeper_is_gone_a_leader_acknowledges_what_all_in_sync_have() {
+    check(&Plan::quiet(2, Endings::Kills), |world| {
+        let zookeeper = world.zookeeper();
+        for broker in 0..3 {
+            cut_both(world, broker, zookeeper);
+        }
+        world.run_until(world.now() + ms(4_000))?;
+        for _ in 0..4 {
+            wait_for_acks(world, 5)?;
+            world.run_until(world.now() + ms(1_000))?;
+        }
+        world.network.heal_all();
+        world.release_streams();
+        wait_for_acks(world, 5)
+    });
+}
+
+/// A leader that hears neither ZooKeeper nor its followers answers acks=1 no more: another may lead, and what it takes will be cut off.
+#[test]
+fn a_leader_that_hears_nobody_does_not_take_acks_1_at_its_word() {
+    let append = |world: &World, leader: usize| -> Appended {
+        let mut batch = BatchBuilder::new(BatchOptions::default());
+        batch.append(1_000, None, Some(&[0; 8]), None).unwrap();
+        let mut bytes = batch.build().unwrap().to_vec();
+        let hosted = world.hosted(leader, PARTITION).unwrap();
+        hosted.append(&mut bytes, 1, AppendOptions::client(1_000)).expect("a leader as far as it knows")
+    };
+    check(&Plan::quiet(2, Endings::Kills), |world| {
+        let alone = leader(world) as usize;
+        let zookeeper = world.zookeeper();
+        for other in others(alone).into_iter().chain([zookeeper]) {
+            cut_both(world, alone, other);
+        }
+        let at_once = append(world, alone);
+        assert_eq!(
+            world.hosted(alone, PARTITION).unwrap().ack_now(&at_once),
+            Some(Ok(())),
+            "ZooKeeper was heard just now"
+        );
+        world.run_until(world.now() + ms(4_000))?;
+        let in_silence = append(world, alone);
+        assert_eq!(world.hosted(alone, PARTITION).unwrap().ack_now(&in_silence), None);
+        world.network.heal_all();
+        world.release_streams();
+        wait_for_acks(world, 5)
+    });
 }

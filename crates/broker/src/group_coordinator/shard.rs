@@ -226,9 +226,6 @@ impl Shard {
             Err(code) => return Some(Err(code)),
         };
         let base = appended.info.first_offset.0;
-        if self.writing.required_acks != -1 {
-            return Some(Ok(base));
-        }
         if let Some(acked) = self.hosted.ack_now(&appended) {
             return Some(acked.map(|()| base));
         }

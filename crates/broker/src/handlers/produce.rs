@@ -17,6 +17,7 @@ use protocol::messages::produce::{
 use protocol::wire::{Reader, Str, WireError};
 use storage::{AppendError, AppendOptions};
 
+use super::refused::timeout;
 use super::{RequestContext, Session, ready};
 use crate::metadata::image::is_internal;
 use crate::network::Answer;
@@ -25,9 +26,6 @@ use crate::replica_manager::HostedPartition;
 use crate::replica_manager::partition::{AppendRefused, Appended};
 use crate::replica_manager::validation::{Prepared, Refusal, prepare};
 use crate::state::BrokerState;
-
-/// Longest wait for acks that a request may ask for: beyond any client's own patience.
-const TIMEOUT_MS_MAX: i32 = 10 * 60 * 1000;
 
 /// The client id by which Kafka's own tools may write into internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -66,22 +64,17 @@ pub fn start(
     drop(reader);
     // Nothing may share the frame when its batches are patched in place.
     let context = context.detached();
-    let (acks, timeout_ms) = (request.acks, request.timeout_ms.clamp(0, TIMEOUT_MS_MAX));
+    let (acks, limit) = (request.acks, timeout(request.timeout_ms));
     let mut topics = look_at(broker, &context, request, &frame);
     append(broker, acks, &mut topics, frame, session);
-    match acks {
-        0 => Ok(answer_nobody(&topics)),
-        -1 if !settle_acks(&mut topics) => Ok(wait_for_acks(broker.clone(), context, acks, topics, timeout_ms)),
-        _ => {
-            let waits_for_flush =
-                jobs(&topics).any(|job| matches!(&job.step, Step::Appended(_, appended) if appended.info.flush_due));
-            if waits_for_flush && acks == 1 {
-                return Ok(wait_for_acks(broker.clone(), context, acks, topics, timeout_ms));
-            }
-            let response = respond(broker, &context, topics);
-            Ok(ready(context.respond(&response)))
-        }
+    if acks == 0 {
+        return Ok(answer_nobody(&topics));
     }
+    if !settle_acks(&mut topics) {
+        return Ok(wait_for_acks(broker.clone(), context, topics, limit));
+    }
+    let response = respond(broker, &context, topics);
+    Ok(ready(context.respond(&response)))
 }
 
 fn jobs(topics: &[TopicJobs]) -> impl Iterator<Item = &Job> {
@@ -200,9 +193,9 @@ fn settle_acks(topics: &mut [TopicJobs]) -> bool {
         for job in &mut topic.jobs {
             let Step::Appended(hosted, appended) = &job.step else { continue };
             match hosted.ack_now(appended) {
-                Some(Ok(())) if !appended.info.flush_due => job.step = Step::Answered(succeeded(job.index, appended)),
+                Some(Ok(())) => job.step = Step::Answered(succeeded(job.index, appended)),
                 Some(Err(code)) => job.step = Step::Answered(failed(job.index, code, None)),
-                _ => all = false,
+                None => all = false,
             }
         }
     }
@@ -212,11 +205,10 @@ fn settle_acks(topics: &mut [TopicJobs]) -> bool {
 fn wait_for_acks(
     broker: Arc<BrokerState>,
     context: RequestContext,
-    acks: i16,
     mut topics: Vec<TopicJobs>,
-    timeout_ms: i32,
+    limit: Duration,
 ) -> Answer {
-    let deadline = broker.clock.now() + Duration::from_millis(timeout_ms.unsigned_abs().into());
+    let deadline = broker.clock.now() + limit;
     let flusher = broker.replicas.logs().flusher().clone();
     // Syncs of all partitions are asked for before any is waited for, so that they share the flusher's threads.
     for job in jobs(&topics) {
@@ -228,14 +220,7 @@ fn wait_for_acks(
         for topic in &mut topics {
             for job in &mut topic.jobs {
                 let Step::Appended(hosted, appended) = &job.step else { continue };
-                let acked = match acks {
-                    -1 => hosted.wait_for_acks(appended, &flusher, deadline).await,
-                    // `flush.messages` was reached: then acks=1 waits for the disk too, as with Kafka.
-                    _ if appended.info.flush_due => {
-                        hosted.wait_for_flush(appended.info.last_offset.plus(1), &flusher, deadline).await
-                    }
-                    _ => Ok(()),
-                };
+                let acked = hosted.wait_for_acks(appended, &flusher, deadline).await;
                 job.step = Step::Answered(match acked {
                     Ok(()) => succeeded(job.index, appended),
                     Err(code) => failed(job.index, code, None),

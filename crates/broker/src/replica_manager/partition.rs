@@ -4,32 +4,38 @@
 //! lasts; what is written to ZooKeeper on behalf of a partition goes through the one task that writes states ([`super::states`]).
 //!
 //! # Layout
-//! - [`acks`]: when the answer to a producer can go out
+//! - [`appends`]: a producer's batches; [`acks`]: when the answer to it can go out
 //! - [`follower`]: appends and truncations of a replica that follows
 //! - [`HostedPartition`]: all else
 
 mod acks;
+mod appends;
 pub mod follower;
+
+pub use acks::Awaited;
+use appends::Refusals;
+pub use appends::{AppendRefused, Appended};
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock};
 use protocol::error::ErrorCode;
 use protocol::types::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
 use replication::{
     Effect, Effects, FollowerFetch, IsrUpdate, LiveBrokers, OpenedLog, Partition, PartitionConfig, Role,
 };
 use runtime::Clock;
-use storage::{AppendError, AppendInfo, AppendOptions, Log};
+use runtime::clock::Instant;
+use storage::Log;
 use tracing::{debug, error, info};
 
-use super::purgatory::{Waiters, Watchers};
+use super::purgatory::{Ticket, Waiters, Watchers};
 use super::states::{StateRequest, StateRequests};
 use crate::config::TopicConfig;
-use crate::control::ZooKeeper;
+use crate::control::{Hearing, ZooKeeper};
 use crate::metadata::PartitionState;
 use crate::metrics::TopicCounters;
-use crate::replica_fetcher::Fetchers;
+use crate::replica_fetcher::WeakFetchers;
 
 /// One partition held here.
 pub struct HostedPartition {
@@ -44,6 +50,8 @@ pub struct HostedPartition {
     state: Mutex<Option<PartitionState>>,
     /// Appends share it; a change of leadership waits for them and holds it alone.
     leadership: RwLock<()>,
+    /// What a gap in a producer's sequence may come from.
+    refusals: Refusals,
     outside: Outside,
     /// Who waits for the high watermark to rise.
     pub committed: Waiters,
@@ -61,7 +69,7 @@ pub struct Outside {
     /// The session, which says whether the tree is still heard.
     pub zookeeper: ZooKeeper,
     /// What fetches for it while it follows.
-    pub fetchers: Arc<Fetchers>,
+    pub fetchers: WeakFetchers,
 }
 
 /// What the rules of a partition depend on besides its topic.
@@ -75,24 +83,6 @@ pub struct Rules {
     pub flush_before_ack: replication::FlushBeforeAck,
     /// Source of the time.
     pub clock: Clock,
-}
-
-/// A produce request's batches, in the log.
-#[derive(Debug, Clone, Copy)]
-pub struct Appended {
-    /// What the log says.
-    pub info: AppendInfo,
-    /// Epoch they were appended in.
-    pub epoch: LeaderEpoch,
-}
-
-/// Why batches were refused.
-#[derive(Debug)]
-pub enum AppendRefused {
-    /// Not by the log: wrong broker, too few replicas.
-    Code(ErrorCode),
-    /// By the log.
-    Log(AppendError),
 }
 
 impl HostedPartition {
@@ -126,6 +116,7 @@ impl HostedPartition {
             replica: Mutex::new(replica),
             state: Mutex::new(None),
             leadership: RwLock::new(()),
+            refusals: Refusals::default(),
             outside,
             committed: Waiters::default(),
             appended: Waiters::default(),
@@ -309,6 +300,8 @@ impl HostedPartition {
                         // Appends meet the same problem, and say so to producers.
                         error!(partition = %self.partition, error = %problem, "cannot note a leader epoch");
                     }
+                    // Whoever asked before was refused.
+                    self.refusals.note(self.rules.clock, ErrorCode::NOT_LEADER_OR_FOLLOWER);
                     self.call_everybody();
                 }
                 Effect::BecomeFollower { leader, leader_epoch } => {
@@ -334,6 +327,27 @@ impl HostedPartition {
     /// The log begins later than before.
     pub fn log_start_moved(&self) {
         self.watchers.call(true);
+    }
+
+    /// Waits until every living replica has deleted what lies before `offset`; gives the first offset that all of them still have.
+    ///
+    /// # Errors
+    /// NOT_LEADER_OR_FOLLOWER once another leads; REQUEST_TIMED_OUT at `deadline`.
+    pub async fn wait_for_low_watermark(&self, offset: Offset, deadline: Instant) -> Result<Offset, ErrorCode> {
+        loop {
+            let ticket = Ticket::new(0);
+            self.committed.add(&ticket);
+            self.leader_epoch()?;
+            let low = self.replica.lock().low_watermark(self.log.log_start_offset());
+            if let Some(low) = low.filter(|low| *low >= offset) {
+                return Ok(low);
+            }
+            tokio::select! {
+                biased;
+                () = ticket.called() => {}
+                () = self.rules.clock.sleep_until(deadline) => return Err(ErrorCode::REQUEST_TIMED_OUT),
+            }
+        }
     }
 
     /// Lets the partition go: whoever waits is told that the leader is elsewhere.
@@ -404,66 +418,6 @@ impl HostedPartition {
         self.log.high_watermark()
     }
 
-    /// Appends batches v2 of a producer, in the order of the calls.
-    ///
-    /// # Errors
-    /// This broker does not lead, too few replicas are in sync for acks=all, or the log refuses.
-    pub fn append(
-        self: &Arc<Self>,
-        batches: &mut [u8],
-        acks: i16,
-        options: AppendOptions,
-    ) -> Result<Appended, AppendRefused> {
-        let bytes = batches.len();
-        let (info, epoch, effects) = {
-            let _lasts = self.leadership.read();
-            let (allowed, is_deaf) = {
-                let replica = self.replica.lock();
-                (replica.check_append(acks == -1), self.is_deaf(&replica))
-            };
-            let epoch = allowed.map_err(|refused| AppendRefused::Code(refused.error_code()))?;
-            if is_deaf {
-                return Err(AppendRefused::Code(ErrorCode::NOT_LEADER_OR_FOLLOWER));
-            }
-            let info = self.log.append_as_leader(batches, epoch, options).map_err(AppendRefused::Log)?;
-            if info.duplicate {
-                return Ok(Appended { info, epoch });
-            }
-            let mut replica = self.replica.lock();
-            let effects = replica.on_append(self.log.log_end_offset(), self.lag_now_ms());
-            let effects = self.raise_high_watermark(&replica, bytes, effects);
-            (info, epoch, effects)
-        };
-        self.counters.messages_in.add((info.last_offset.0 - info.first_offset.0 + 1).unsigned_abs());
-        self.counters.bytes_in.add(bytes as u64);
-        self.appended.bytes_came(bytes);
-        self.watchers.call(true);
-        if let Some(effects) = effects {
-            self.carry_out(effects);
-        }
-        Ok(Appended { info, epoch })
-    }
-
-    /// The common case of an append without followers, settled under the lock: the high watermark follows, and consumers are told how many bytes came. Gives back what is
-    /// left to do.
-    fn raise_high_watermark(
-        &self,
-        replica: &MutexGuard<'_, Partition>,
-        bytes: usize,
-        effects: Effects,
-    ) -> Option<Effects> {
-        let only_the_watermark = {
-            let mut all = effects.iter();
-            matches!((all.next(), all.next()), (Some(Effect::AdvanceHighWatermark(_)), None))
-        };
-        if !only_the_watermark {
-            return (!effects.is_empty()).then_some(effects);
-        }
-        self.log.set_high_watermark(replica.high_watermark());
-        self.committed.bytes_came(bytes);
-        None
-    }
-
     /// A follower fetches from its log end.
     ///
     /// # Errors
@@ -475,9 +429,9 @@ impl HostedPartition {
         Ok(())
     }
 
-    /// Whether another broker may lead by now without our knowing. Of a partition with one replica nobody else can.
-    fn is_deaf(&self, replica: &Partition) -> bool {
-        replica.assignment().len() > 1 && !self.outside.zookeeper.is_heard()
+    /// How sure this broker may be that it still leads what it leads. Of a partition with one replica nobody else can.
+    fn hearing(&self, replica: &Partition) -> Hearing {
+        if replica.assignment().len() > 1 { self.outside.zookeeper.hearing() } else { Hearing::Heard }
     }
 }
 

@@ -64,6 +64,51 @@ fn ack(partition: &Partition, required: i64) -> AckState {
     partition.ack_state(LeaderEpoch(1), Offset(required))
 }
 
+/// What a leader in doubt answers acks=1 by: neither `min.insync.replicas` nor the high watermark counts, only that each replica in sync has fetched past it.
+#[test]
+fn who_is_in_sync_has_what_was_fetched_past() {
+    let state = |partition: &Partition, required| partition.in_sync_state(LeaderEpoch(1), Offset(required));
+    let mut partition = leader(&[1, 2, 3], &[1, 2, 3], 2, FlushBeforeAck::Always);
+    let _ = append(&mut partition, 5);
+    let waits = AckState::Pending { needs_flush: false };
+    assert_eq!(state(&partition, 5), waits, "nobody has fetched yet");
+    let _ = fetch(&mut partition, 2, 5, NOW);
+    assert_eq!(state(&partition, 5), waits);
+    let _ = fetch(&mut partition, 3, 4, NOW);
+    assert_eq!((state(&partition, 4), state(&partition, 5)), (AckState::Ok, waits));
+    let _ = fetch(&mut partition, 3, 5, NOW);
+    assert_eq!(state(&partition, 5), AckState::Ok);
+    assert_eq!(partition.in_sync_state(LeaderEpoch(0), Offset(5)), AckState::NotLeader);
+
+    let mut alone = leader(&[1, 2], &[1], 2, FlushBeforeAck::Auto);
+    let _ = append(&mut alone, 5);
+    assert_eq!(state(&alone, 5), AckState::Ok, "nobody else may lead");
+}
+
+#[test]
+fn the_low_watermark_waits_for_every_living_replica() {
+    let mut partition = leader(&[1, 2, 3], &[1, 2, 3], 1, FlushBeforeAck::Never);
+    let _ = append(&mut partition, 9);
+    let mut fetch = |partition: &mut Partition, replica, start| {
+        let fetch = FollowerFetch {
+            replica: BrokerId(replica),
+            broker_epoch: None,
+            offset: Offset(9),
+            log_start: Some(Offset(start)),
+        };
+        partition.on_follower_fetch(&fetch, NOW).unwrap().iter().any(|effect| *effect == Effect::CheckAcks)
+    };
+    assert!(fetch(&mut partition, 2, 0));
+    assert_eq!(partition.low_watermark(Offset(7)), None, "one has not told yet");
+    assert!(fetch(&mut partition, 3, 7));
+    assert_eq!(partition.low_watermark(Offset(7)), Some(Offset(0)));
+    assert!(!fetch(&mut partition, 2, 0), "no news");
+    assert!(fetch(&mut partition, 2, 6), "whoever waits looks again");
+    assert_eq!(partition.low_watermark(Offset(7)), Some(Offset(6)));
+    let _ = partition.on_live_brokers(live(&[1, 3]), NOW);
+    assert_eq!(partition.low_watermark(Offset(7)), Some(Offset(7)), "a dead one is not waited for");
+}
+
 #[test]
 fn a_lone_leader_commits_what_it_appends() {
     let mut partition = leader(&[1], &[1], 1, FlushBeforeAck::Never);

@@ -25,6 +25,7 @@ pub struct Server {
     pub number: usize,
     /// Its disk, which outlives the broker.
     pub disk: SimDisk,
+    random: SimRandom,
     /// How often it was started.
     pub life: u64,
     /// The broker, while there is one.
@@ -88,10 +89,17 @@ pub enum Became {
 impl Server {
     /// A machine whose broker was never started.
     #[must_use]
-    pub fn new(number: usize, disk: SimDisk, machine: Machine, settings: Vec<(String, String)>) -> Server {
+    pub fn new(
+        number: usize,
+        disk: SimDisk,
+        random: SimRandom,
+        machine: Machine,
+        settings: Vec<(String, String)>,
+    ) -> Server {
         Server {
             number,
             disk,
+            random,
             life: 0,
             process: None,
             machine,
@@ -112,10 +120,11 @@ impl Server {
         self.life += 1;
         self.is_off = false;
         let config = BrokerConfig::from_overrides(self.settings.clone()).expect("settings of a broker");
+        self.random.begin_again(seed);
         let surroundings = Surroundings {
             disk: Disk::Sim(self.disk),
             clock,
-            random: Random::Sim(SimRandom::new(seed)),
+            random: Random::Sim(self.random),
             machine: self.machine,
             ..Surroundings::default()
         };

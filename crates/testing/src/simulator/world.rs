@@ -23,14 +23,15 @@ use client::zookeeper::paths;
 use client::zookeeper::znodes::{EntityConfig, TopicAssignment};
 use keeper::simulated::SimulatedKeeper;
 use runtime::sim_stream::SimStream;
-use runtime::sim_time::{SimRandom, SimTime};
-use runtime::{Clock, Random, SimDisk};
+use runtime::sim_time::SimTime;
+use runtime::{Clock, Random};
 use tokio::sync::oneshot;
 
 use super::chance::Chance;
 use super::clients::{Consumer, Producer, Purpose, TOPIC, TOPIC_ID};
 use super::group::Group;
 use super::history::{History, Partition, Violation, broken};
+use super::machines::Machines;
 use super::network::{Network, Node};
 use super::plan::{Plan, Tier};
 use super::programs::Program;
@@ -167,19 +168,20 @@ enum Caller {
 impl World {
     /// A world in which nothing has started yet.
     #[must_use]
-    pub fn new(seed: u64, plan: Plan, disks: &[SimDisk]) -> World {
+    pub fn new(seed: u64, plan: Plan, machines: &Machines) -> World {
         let mut chance = Chance::new(seed);
-        let time = SimTime::begin();
+        let time = machines.time;
         let brokers = plan.brokers;
-        let random = Random::Sim(SimRandom::new(chance.u64()));
+        machines.zookeeper.begin_again(chance.u64());
+        let random = Random::Sim(machines.zookeeper);
         let keeper = SimulatedKeeper::new(Clock::Sim(time.clock(brokers, 0)), random, SESSION_MS_MIN);
         let machine = match plan.tier {
             Tier::Messages => Machine::SimulatedWithoutNetwork,
             Tier::Streams => Machine::Simulated,
         };
         let servers = (0..brokers).map(|number| {
-            disks[number].reset();
-            Server::new(number, disks[number], machine, plan.settings(number))
+            let (disk, random) = machines.brokers[number];
+            Server::new(number, disk, random, machine, plan.settings(number))
         });
         let (producers, consumers) = match plan.tier {
             Tier::Messages => (plan.producers, plan.consumers),
@@ -190,7 +192,7 @@ impl World {
             network: Network::new(plan.weather.clone()),
             producers: (0..producers as u64).map(|number| Producer::new(number, plan.partitions)).collect(),
             consumers: (0..consumers).map(|_| Consumer::default()).collect(),
-            programs: if plan.tier == Tier::Streams { super::programs::of(&plan, brokers + 1) } else { Vec::new() },
+            programs: super::programs::of(&plan, brokers + 1, &machines.programs),
             group: Group::default(),
             topics: BTreeSet::new(),
             progress: BTreeMap::new(),
