@@ -87,14 +87,9 @@ impl Kind {
         let may = |kind: &Kind| endings == Endings::PowerCuts || !matches!(kind, Kind::PowerCut | Kind::PowerCutAll);
         let second: &[Kind] = match tier {
             Tier::Messages => &[],
-            Tier::Streams => &[
-                Kind::Stall,
-                Kind::Reset,
-                Kind::CutMidFrame,
-                Kind::ZooKeeperLost,
-                Kind::KillClient,
-                Kind::CloseClient,
-            ],
+            Tier::Streams => {
+                &[Kind::Stall, Kind::Reset, Kind::CutMidFrame, Kind::ZooKeeperLost, Kind::KillClient, Kind::CloseClient]
+            }
         };
         let possible: Vec<Kind> = both.iter().chain(second).copied().filter(may).collect();
         // Fewer kinds meet more often.
@@ -304,6 +299,7 @@ pub fn heal(world: &mut World) -> Result<(), Violation> {
     world.is_busy = false;
     world.network.heal_all();
     world.network.weather = Weather::fair();
+    world.plan.slow_disk_permille = 0;
     for program in &mut world.programs {
         program.rest();
     }

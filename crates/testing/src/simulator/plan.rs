@@ -121,7 +121,14 @@ impl ClientPlan {
     }
 
     fn plain() -> ClientPlan {
-        ClientPlan { delivery_ms: 120_000, in_flight: 5, linger_ms: 0, batch_bytes: 16_384, commits: true, sticky: false }
+        ClientPlan {
+            delivery_ms: 120_000,
+            in_flight: 5,
+            linger_ms: 0,
+            batch_bytes: 16_384,
+            commits: true,
+            sticky: false,
+        }
     }
 }
 

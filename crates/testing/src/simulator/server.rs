@@ -137,7 +137,11 @@ impl Server {
         });
         self.process = Some(Process {
             runtime,
-            host: if self.machine.has_network() { SimHost::with_streams(self.number) } else { SimHost::new(self.number) },
+            host: if self.machine.has_network() {
+                SimHost::with_streams(self.number)
+            } else {
+                SimHost::new(self.number)
+            },
             stage: Stage::Starting(slot),
             answers: Arc::default(),
             fetches: BTreeMap::new(),
