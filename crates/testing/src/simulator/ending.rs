@@ -87,7 +87,7 @@ pub fn missing(world: &World) -> Option<String> {
             }
         }
         if world.plan.members > 0 {
-            if let Some(unread) = world.group.first_unread(partition, end.0) {
+            if let Some(unread) = world.group.first_unread(partition, end.0, world.plan.committed_survives()) {
                 return Some(format!("the group has not read {unread} of partition {partition}, which ends at {end}"));
             }
             let committed = world.group.committed_up_to(partition);
