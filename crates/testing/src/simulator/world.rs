@@ -376,7 +376,9 @@ impl World {
                 Ok(())
             }
             Event::Fetchers(broker, life) => {
-                if self.process(broker, life).is_some() {
+                let now = self.now();
+                if let Some(process) = self.process(broker, life) {
+                    process.looks.retain(|at| *at > now);
                     self.ask_leaders(broker);
                 }
                 Ok(())

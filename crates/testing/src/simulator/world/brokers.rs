@@ -172,8 +172,10 @@ impl World {
             }
             let Some(mut request) = request else {
                 if let Some(due) = due {
-                    let wait = due.saturating_duration_since(clock.now());
-                    self.after(wait, Event::Fetchers(broker, life));
+                    let at = self.time.now() + due.saturating_duration_since(clock.now());
+                    if process.looks.insert(at) {
+                        self.at(at, Event::Fetchers(broker, life));
+                    }
                 }
                 continue;
             };
