@@ -75,9 +75,34 @@ pub struct Surroundings {
     pub clock: Clock,
     /// Source of chance.
     pub random: Random,
-    /// A simulator plays this broker on one thread ([`runtime::sim_host`]): it has no sockets of its own and no threads. The simulator brings requests to
-    /// [`Broker::state`], runs the queue of the flusher and moves what fetchers ask for.
-    pub simulated: bool,
+    /// What it runs on.
+    pub machine: Machine,
+}
+
+/// What a broker runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Machine {
+    /// A machine with threads and sockets.
+    #[default]
+    Real,
+    /// One that a simulator plays on one thread ([`runtime::sim_host`]), running the queue of the flusher. Its connections are the simulator's streams.
+    Simulated,
+    /// The same without a network: the simulator also brings requests to [`Broker::state`] and moves what fetchers ask for.
+    SimulatedWithoutNetwork,
+}
+
+impl Machine {
+    /// Whether a simulator plays it.
+    #[must_use]
+    pub fn is_simulated(self) -> bool {
+        self != Machine::Real
+    }
+
+    /// Whether it has a network.
+    #[must_use]
+    pub fn has_network(self) -> bool {
+        self != Machine::SimulatedWithoutNetwork
+    }
 }
 
 impl Default for Surroundings {
@@ -88,7 +113,7 @@ impl Default for Surroundings {
             disk: Disk::real(),
             clock: Clock::real(),
             random: Random::real(),
-            simulated: false,
+            machine: Machine::Real,
         }
     }
 }
@@ -120,15 +145,16 @@ impl Broker {
         for warning in config.settings.warnings() {
             warn!("{warning}");
         }
-        let listeners = if surroundings.simulated { Vec::new() } else { bind(&config.listeners.bind).await? };
-        warn_of_open_listeners(&listeners);
-        if !surroundings.simulated {
+        let machine = surroundings.machine;
+        let listeners = if machine.has_network() { bind(&config.listeners.bind).await? } else { Vec::new() };
+        if !machine.is_simulated() {
+            warn_of_open_listeners(&listeners);
             warn_of_few_files(&config.log_dirs);
         }
         for dir in &config.log_dirs {
             info!(dir = %std::path::absolute(dir).unwrap_or_else(|_| dir.clone()).display(), "log directory");
         }
-        let control = if surroundings.simulated { ControlThread::none() } else { ControlThread::start()? };
+        let control = if machine.is_simulated() { ControlThread::none() } else { ControlThread::start()? };
         let begun = Start {
             config: Arc::new(config),
             clock,
@@ -296,7 +322,7 @@ impl Start {
             flusher: logs.flusher().clone(),
             clock: self.clock,
         };
-        if !self.surroundings.simulated {
+        if self.surroundings.machine.has_network() {
             runtime::spawn(run_fetchers(fetchers, fetching, stopped.clone()));
         }
         runtime::spawn(act_on_images(replicas.clone(), raw, publisher, stopped.clone()));

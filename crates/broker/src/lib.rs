@@ -37,7 +37,7 @@ pub mod replica_manager;
 pub mod state;
 pub mod status;
 
-pub use broker::{Broker, Surroundings};
+pub use broker::{Broker, Machine, Surroundings};
 pub use config::BrokerConfig;
 pub use error::BrokerError;
 pub use loggers::Loggers;

@@ -10,7 +10,7 @@
 //! - [`random`]: random bytes and numbers
 //! - [`disk`]: files and directories; every change that must last names its sync
 //! - [`sim_disk`]: a disk in memory that loses power, runs full and fails as told, for tests
-//! - [`sim_time`], [`sim_host`]: the time, chance and connections of a simulated world
+//! - [`sim_time`], [`sim_host`], [`sim_stream`]: the time, chance, hosts and connections of a simulated world
 //! - [`net`]: listeners and streams, `sendfile` included
 //! - [`machine`]: who holds a port, how many files may be open
 //! - [`spawn`]: tasks, threads and the pool for calls that block
@@ -28,6 +28,7 @@ pub mod net;
 pub mod random;
 pub mod sim_disk;
 pub mod sim_host;
+pub mod sim_stream;
 pub mod sim_time;
 pub mod spawn;
 pub mod usage;

@@ -13,19 +13,19 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::disk::File;
-use crate::sim_host::{SimHost, SimStream};
+use crate::sim_host::{SimHost, SimListener};
+use crate::sim_stream::SimStream;
 
 /// Connections the kernel may hold for us before `accept`; more are refused or retried by the peer's kernel.
 const BACKLOG: u32 = 1024;
-
-/// Address of whoever has none: hosts of a simulated world have names only.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// A bound port.
 #[derive(Debug)]
 pub enum Listener {
     /// A TCP port of this machine.
     Tcp(TcpListener),
+    /// A port of a host in a simulated world.
+    Sim(SimListener),
 }
 
 /// A connection.
@@ -67,6 +67,9 @@ impl Listener {
     /// # Errors
     /// `AddrInUse` above all.
     pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+        if let Some(here) = SimHost::current() {
+            return here.listen(address).map(Listener::Sim);
+        }
         let domain = if address.is_ipv6() { socket2::Domain::IPV6 } else { socket2::Domain::IPV4 };
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM.nonblocking(), Some(socket2::Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -82,6 +85,7 @@ impl Listener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Listener::Tcp(listener) => listener.local_addr(),
+            Listener::Sim(listener) => Ok(listener.address()),
         }
     }
 
@@ -95,6 +99,10 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Ok((Stream::Tcp(stream), peer))
+            }
+            Listener::Sim(listener) => {
+                let (stream, peer) = std::future::poll_fn(|cx| listener.poll_accept(cx)).await;
+                Ok((Stream::Sim(stream), peer))
             }
         }
     }
@@ -130,7 +138,7 @@ impl Stream {
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.peer_addr(),
-            Stream::Sim(_) => Ok(NOWHERE),
+            Stream::Sim(stream) => Ok(stream.peer()),
         }
     }
 
@@ -141,7 +149,8 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.local_addr(),
-            Stream::Sim(_) => Ok(NOWHERE),
+            // Hosts of a simulated world know each other by name.
+            Stream::Sim(_) => Ok(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0)),
         }
     }
 
@@ -191,7 +200,13 @@ impl WriteHalf {
                 }
                 Ok(())
             }
-            WriteHalf::Sim(half) => half.write(bytes).map(|_| ()),
+            WriteHalf::Sim(half) => {
+                let mut done = 0;
+                while done < bytes.len() {
+                    done += std::future::poll_fn(|cx| half.poll_write(cx, &bytes[done..])).await?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -272,7 +287,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Sim(stream) => Poll::Ready(stream.write(buf)),
+            Stream::Sim(stream) => stream.poll_write(cx, buf),
         }
     }
 
@@ -283,7 +298,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Sim(stream) => Poll::Ready(stream.write(&gathered(bufs))),
+            Stream::Sim(stream) => stream.poll_write(cx, &gathered(bufs)),
         }
     }
 
@@ -322,7 +337,7 @@ impl AsyncWrite for WriteHalf {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             WriteHalf::Tcp(half) => Pin::new(half).poll_write(cx, buf),
-            WriteHalf::Sim(half) => Poll::Ready(half.write(buf)),
+            WriteHalf::Sim(half) => half.poll_write(cx, buf),
         }
     }
 
@@ -333,7 +348,7 @@ impl AsyncWrite for WriteHalf {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             WriteHalf::Tcp(half) => Pin::new(half).poll_write_vectored(cx, bufs),
-            WriteHalf::Sim(half) => Poll::Ready(half.write(&gathered(bufs))),
+            WriteHalf::Sim(half) => half.poll_write(cx, &gathered(bufs)),
         }
     }
 

@@ -1,18 +1,19 @@
-//! The host of a simulated world that the current thread plays at the moment: where its connections go, and that it has no threads.
+//! The host of a simulated world that the current thread plays at the moment: where its connections go, who listens, and that it has no threads.
 //!
 //! A simulation runs all hosts of its world on one thread, one after the other. While it runs one, [`SimHost::enter`] says so: then [`crate::net::Stream::connect`] asks the
-//! simulation for a connection and [`crate::spawn_blocking`] runs its call at once. A byte stream is simulated as TCP is seen from a program: bytes come late, in order, or
-//! never, and a connection may end at any time.
+//! simulation for a connection, [`crate::net::Listener::bind`] opens a port of the host, and [`crate::spawn_blocking`] runs its call at once.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
+
+use crate::sim_stream::{FarEnd, SimStream, lock, wake};
 
 thread_local! {
     static CURRENT: RefCell<Option<SimHost>> = const { RefCell::new(None) };
@@ -60,49 +61,52 @@ pub enum NetCall {
 pub struct SimHost {
     number: usize,
     calls: Arc<Mutex<Vec<NetCall>>>,
+    listening: Arc<Mutex<BTreeMap<u16, Arc<Mutex<Backlog>>>>>,
+    speaks_in_streams: bool,
 }
 
 /// Ends [`SimHost::enter`].
 #[derive(Debug)]
 pub struct Entered(Option<SimHost>);
 
-/// This host's end of a connection.
+/// A port on which a host listens, until it is dropped.
 #[derive(Debug)]
-pub struct SimStream {
-    connection: u64,
+pub struct SimListener {
     host: SimHost,
-    inbox: Arc<Mutex<Inbox>>,
-    /// Whether its end was told: by [`SimStream::close`], or by dropping the half that writes.
-    closed: bool,
-    /// One half of a split connection only reads.
-    writes: bool,
+    address: SocketAddr,
+    backlog: Arc<Mutex<Backlog>>,
 }
 
-/// The simulation's end of a connection.
-#[derive(Debug, Clone)]
-pub struct FarEnd {
-    inbox: Arc<Mutex<Inbox>>,
-}
-
+/// Connections that nobody has accepted yet.
 #[derive(Debug, Default)]
-struct Inbox {
-    bytes: VecDeque<u8>,
-    end: Option<io::ErrorKind>,
-    ended: bool,
+struct Backlog {
+    waiting: VecDeque<(SimStream, SocketAddr)>,
     waker: Option<Waker>,
 }
 
 impl SimHost {
-    /// A host.
+    /// A host whose Kafka requests the simulation moves as messages ([`SimHost::ask`]).
     #[must_use]
     pub fn new(number: usize) -> SimHost {
-        SimHost { number, calls: Arc::default() }
+        SimHost { number, calls: Arc::default(), listening: Arc::default(), speaks_in_streams: false }
+    }
+
+    /// A host that says all it says on connections of its own.
+    #[must_use]
+    pub fn with_streams(number: usize) -> SimHost {
+        SimHost { speaks_in_streams: true, ..SimHost::new(number) }
     }
 
     /// Its number.
     #[must_use]
     pub fn number(&self) -> usize {
         self.number
+    }
+
+    /// Whether it was made by [`SimHost::with_streams`].
+    #[must_use]
+    pub fn speaks_in_streams(&self) -> bool {
+        self.speaks_in_streams
     }
 
     /// Makes it the host that this thread plays, until what comes back is dropped.
@@ -117,12 +121,30 @@ impl SimHost {
         std::mem::take(&mut *lock(&self.calls))
     }
 
-    /// Both ends of a connection of this host.
+    /// Both ends of a connection of this host, of which at most `window` bytes are on their way at a time: more waits until [`FarEnd::took`] makes room.
     #[must_use]
-    pub fn connection(&self, connection: u64) -> (SimStream, FarEnd) {
-        let inbox = Arc::new(Mutex::new(Inbox::default()));
-        let stream = SimStream { connection, host: self.clone(), inbox: inbox.clone(), closed: false, writes: true };
-        (stream, FarEnd { inbox })
+    pub fn connection(&self, connection: u64, window: usize) -> (SimStream, FarEnd) {
+        SimStream::new(self.clone(), connection, window)
+    }
+
+    /// Brings a connection to a port, from `peer`. `false` where nobody listens there.
+    #[must_use]
+    pub fn arrive(&self, port: u16, stream: SimStream, peer: SocketAddr) -> bool {
+        let Some(backlog) = lock(&self.listening).get(&port).cloned() else { return false };
+        stream.set_peer(peer);
+        let waker = {
+            let mut backlog = lock(&backlog);
+            backlog.waiting.push_back((stream, peer));
+            backlog.waker.take()
+        };
+        wake(waker);
+        true
+    }
+
+    /// Whether somebody listens on a port.
+    #[must_use]
+    pub fn listens(&self, port: u16) -> bool {
+        lock(&self.listening).contains_key(&port)
     }
 
     /// The host that this thread plays, if it plays one.
@@ -133,6 +155,16 @@ impl SimHost {
 
     pub(crate) fn is_played() -> bool {
         CURRENT.with(|current| current.borrow().is_some())
+    }
+
+    pub(crate) fn listen(&self, address: SocketAddr) -> io::Result<SimListener> {
+        let backlog: Arc<Mutex<Backlog>> = Arc::default();
+        let mut listening = lock(&self.listening);
+        if listening.contains_key(&address.port()) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        listening.insert(address.port(), backlog.clone());
+        Ok(SimListener { host: self.clone(), address, backlog })
     }
 
     pub(crate) async fn connect(&self, to: &str, port: u16, limit: Duration) -> io::Result<SimStream> {
@@ -148,8 +180,34 @@ impl SimHost {
         answered.await.ok().flatten()
     }
 
-    fn call(&self, call: NetCall) {
+    pub(crate) fn call(&self, call: NetCall) {
         lock(&self.calls).push(call);
+    }
+}
+
+impl SimListener {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<(SimStream, SocketAddr)> {
+        let mut backlog = lock(&self.backlog);
+        match backlog.waiting.pop_front() {
+            Some(came) => Poll::Ready(came),
+            None => {
+                backlog.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        lock(&self.host.listening).remove(&self.address.port());
+        // Connections that nobody accepted close as they go, outside the lock.
+        let left = std::mem::take(&mut *lock(&self.backlog));
+        drop(left);
     }
 }
 
@@ -159,107 +217,12 @@ impl Drop for Entered {
     }
 }
 
-impl FarEnd {
-    /// Bytes arrive.
-    pub fn deliver(&self, bytes: &[u8]) {
-        let waker = {
-            let mut inbox = lock(&self.inbox);
-            inbox.bytes.extend(bytes);
-            inbox.waker.take()
-        };
-        wake(waker);
-    }
-
-    /// The connection ends: after what has arrived, or with an error at once.
-    pub fn end(&self, error: Option<io::ErrorKind>) {
-        let waker = {
-            let mut inbox = lock(&self.inbox);
-            inbox.ended = true;
-            inbox.end = error;
-            inbox.waker.take()
-        };
-        wake(waker);
-    }
-}
-
-impl SimStream {
-    /// The half that reads, and the half that writes.
-    pub(crate) fn split(mut self) -> (SimStream, SimStream) {
-        let reader = SimStream {
-            connection: self.connection,
-            host: self.host.clone(),
-            inbox: self.inbox.clone(),
-            closed: true,
-            writes: false,
-        };
-        self.closed = false;
-        (reader, self)
-    }
-
-    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inbox = lock(&self.inbox);
-        if inbox.ended || !inbox.bytes.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        inbox.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut inbox = lock(&self.inbox);
-        if let Some(error) = inbox.end {
-            return Poll::Ready(Err(error.into()));
-        }
-        if inbox.bytes.is_empty() && !inbox.ended {
-            inbox.waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let count = inbox.bytes.len().min(buf.remaining());
-        let taken: Vec<u8> = inbox.bytes.drain(..count).collect();
-        buf.put_slice(&taken);
-        Poll::Ready(Ok(()))
-    }
-
-    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let inbox = lock(&self.inbox);
-        if inbox.end.is_some() || self.closed {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        drop(inbox);
-        self.host.call(NetCall::Send { connection: self.connection, bytes: bytes.to_vec() });
-        Ok(bytes.len())
-    }
-
-    pub(crate) fn close(&mut self) {
-        if self.writes && !self.closed {
-            self.closed = true;
-            self.host.call(NetCall::Close { connection: self.connection });
-        }
-    }
-}
-
-impl Drop for SimStream {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::net::Stream;
+    use crate::net::{Listener, Stream};
 
     #[tokio::test]
     async fn a_connection_goes_where_the_simulation_says() {
@@ -269,7 +232,7 @@ mod tests {
         tokio::task::yield_now().await;
         let Some(NetCall::Connect { to, port, answer, .. }) = host.take_calls().pop() else { panic!() };
         assert_eq!((to.as_str(), port), ("keeper", 2181));
-        let (stream, far) = host.connection(9);
+        let (stream, far) = host.connection(9, usize::MAX);
         answer.send(Ok(stream)).unwrap();
         let (mut reader, mut writer) = asking.await.unwrap().unwrap().split();
         writer.write_all(b"ruok").await.unwrap();
@@ -286,6 +249,23 @@ mod tests {
         );
         drop(entered);
         assert!(!SimHost::is_played());
+    }
+
+    #[tokio::test]
+    async fn a_host_accepts_what_arrives_at_a_port_it_listens_on() {
+        let (server, client) = (SimHost::with_streams(0), SimHost::with_streams(1));
+        let peer: SocketAddr = "10.0.0.2:7".parse().unwrap();
+        let entered = server.enter();
+        let address: SocketAddr = "0.0.0.0:9092".parse().unwrap();
+        let listener = Listener::bind(address).unwrap();
+        assert_eq!(Listener::bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(entered);
+        assert!(!server.arrive(9093, client.connection(1, 10).0, peer));
+        assert!(server.arrive(9092, server.connection(2, 10).0, peer));
+        let (stream, from) = listener.accept().await.unwrap();
+        assert_eq!((from, stream.peer_addr().unwrap()), (peer, peer));
+        drop(listener);
+        assert!(!server.listens(9092));
     }
 
     #[tokio::test]

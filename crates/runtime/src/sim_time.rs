@@ -124,7 +124,7 @@ impl SimClock {
 }
 
 /// A wait on a simulated clock.
-pub(crate) struct SimSleep {
+pub struct SimSleep {
     clock: SimClock,
     deadline: Duration,
     set: Option<Key>,

@@ -20,11 +20,14 @@ pub mod chance;
 pub mod clients;
 pub mod ending;
 pub mod faults;
+pub mod group;
 pub mod history;
 pub mod machines;
 pub mod network;
 pub mod plan;
+pub mod programs;
 pub mod server;
+pub mod streams;
 pub mod world;
 
 use std::cell::{Cell, RefCell};
@@ -36,6 +39,7 @@ use std::time::Duration;
 use history::Violation;
 use machines::Machines;
 use plan::{Mischief, Plan};
+use programs::Program;
 use world::{Event, World};
 
 /// Nothing goes wrong so early: a run is about brokers that have something to lose.
@@ -82,7 +86,19 @@ pub struct Summary {
 /// # Errors
 /// The first promise that was broken.
 pub fn run(seed: u64, mischief: Mischief) -> Result<Summary, Failure> {
-    with_world(seed, Plan::of(seed, mischief), |world| {
+    run_plan(seed, Plan::of(seed, mischief))
+}
+
+/// Runs a seed of the second tier.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn run_streams(seed: u64, mischief: Mischief) -> Result<Summary, Failure> {
+    run_plan(seed, Plan::of_streams(seed, mischief))
+}
+
+fn run_plan(seed: u64, plan: Plan) -> Result<Summary, Failure> {
+    with_world(seed, plan, |world| {
         let troubled = world.plan.troubled;
         world.after(FIRST_FAULT, Event::Fault);
         world.run_until(FIRST_FAULT + troubled)?;
@@ -151,6 +167,7 @@ fn with_world(
     for broker in 0..world.servers.len() {
         world.servers[broker].kill(None);
     }
+    world.programs.iter_mut().for_each(Program::kill);
     let _ = take_panic();
     result.map_err(|violation| Failure { seed, at, violation })
 }

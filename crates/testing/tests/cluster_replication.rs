@@ -41,7 +41,7 @@ async fn topic(cluster: &Cluster, partitions: i32, replicas: i16, configs: &[(&s
 async fn connection(cluster: &Cluster, broker: i32) -> Connection {
     let client = cluster.client_of(broker);
     let address = client.config().bootstrap_servers[0].clone();
-    Connection::connect(broker, &address, client.config(), None).await.unwrap()
+    Connection::connect(broker, &address, client.config(), None, Clock::real()).await.unwrap()
 }
 
 /// Sends values of this size to partition 0 and waits for all.

@@ -183,7 +183,7 @@ impl Start {
             Err(error) => Err(BrokerError::ZooKeeperUnreachable {
                 servers: servers.clone(),
                 origin,
-                instead: match self.surroundings.simulated {
+                instead: match self.surroundings.machine.is_simulated() {
                     true => None,
                     false => probe::instead_of_zookeeper(session.connect_string()).await.map(|other| other.to_string()),
                 },

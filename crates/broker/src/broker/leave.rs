@@ -97,7 +97,7 @@ async fn ask(state: &BrokerState) -> Result<ControlledShutdownResponse, String> 
     let request = ControlledShutdownRequest { broker_id: state.id, broker_epoch: epoch };
     tokio::select! {
         biased;
-        answer = ask_once(controller.id, &address, &config, &request) => answer.map_err(|error| error.to_string()),
+        answer = ask_once(controller.id, &address, &config, &request, state.clock) => answer.map_err(|error| error.to_string()),
         () = state.clock.sleep(ANSWER_LIMIT) => Err("no answer in time".to_owned()),
     }
 }

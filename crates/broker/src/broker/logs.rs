@@ -37,7 +37,7 @@ impl Start {
             .map(|topic| (topic.name.clone(), crate::replica_manager::log_config(&topic.config, expiration_ms)))
             .collect();
         config.recovery_threads_per_dir = self.config.recovery_threads_per_dir;
-        if self.surroundings.simulated {
+        if self.surroundings.machine.is_simulated() {
             config.flusher_threads = 0;
         }
         let monitor = &self.surroundings.monitor;

@@ -141,7 +141,8 @@ impl Common {
         // The first batch comes whole, however large: as large as a request may be in which a producer brought it.
         let largest = usize::try_from(self.config.replica_fetch.response_bytes_max).unwrap_or_default();
         config.response_bytes_max = config.response_bytes_max.max(largest + self.config.network.request_bytes_max);
-        let opened = Connection::connect(leader, &address, &config, None).await.map_err(|error| error.to_string())?;
+        let opened = Connection::connect(leader, &address, &config, None, self.clock).await;
+        let opened = opened.map_err(|error| error.to_string())?;
         info!(leader, %address, "fetching from a leader");
         Ok(opened)
     }

@@ -80,7 +80,7 @@ impl Admin {
         let mut backoff = self.cluster.backoff();
         let mut last = None;
         loop {
-            let connected = tokio::time::timeout_at(deadline, self.connect(to)).await;
+            let connected = self.cluster.clock().timeout_at(deadline, self.connect(to)).await;
             let error = match connected {
                 // The request has a limit of its own.
                 Ok(Ok(connection)) => match attempt(connection).await {
@@ -94,7 +94,7 @@ impl Admin {
             let is_gone = to == To::Controller && error.code().is_none() && error.is_retriable();
             if error.code() == Some(ErrorCode::NOT_CONTROLLER) || is_gone {
                 // The new one may still be coming; a failure to ask shows itself in the next attempt.
-                let _ = tokio::time::timeout_at(deadline, self.cluster.refresh_brokers()).await;
+                let _ = self.cluster.clock().timeout_at(deadline, self.cluster.refresh_brokers()).await;
             } else if !error.is_retriable() {
                 return Err(error);
             }

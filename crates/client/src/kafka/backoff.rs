@@ -17,8 +17,8 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Pauses from `first` up to `max`.
-    pub(super) fn new(first: Duration, max: Duration) -> Backoff {
-        Backoff { next: first.min(max), max, random: Random::real() }
+    pub(super) fn new(first: Duration, max: Duration, random: Random) -> Backoff {
+        Backoff { next: first.min(max), max, random }
     }
 
     /// How long to wait now.
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_their_limit() {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(300));
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(300), Random::real());
         for expected in [100, 200, 300, 300] {
             let pause = backoff.next().as_millis() as i64;
             assert!((pause - expected).abs() <= expected / 5 + 1, "{pause} for {expected}");

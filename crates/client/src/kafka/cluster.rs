@@ -21,7 +21,7 @@ use protocol::messages::find_coordinator::FindCoordinatorRequest;
 use protocol::messages::metadata::MetadataRequest;
 use protocol::types::{BrokerId, LeaderEpoch, TopicPartition};
 use protocol::wire::Str;
-use runtime::Clock;
+use runtime::{Clock, Random};
 use runtime::clock::Instant;
 use tokio::sync::Mutex;
 
@@ -35,7 +35,7 @@ use super::error::{ClientError, Result, check_code_with};
 
 /// Connections to one broker that must not wait for each other: a broker answers the requests of one connection in order, and a fetch may be
 /// held back for `fetch.max.wait.ms`, a JoinGroup for a whole rebalance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Metadata, offsets, admin requests and Produce.
     General,
@@ -83,6 +83,7 @@ pub struct Cluster {
 struct Inner {
     config: ClientConfig,
     clock: Clock,
+    random: Random,
     pool: Pool,
     metadata: RwLock<Arc<Metadata>>,
     /// Held by the one refresh under way.
@@ -105,13 +106,20 @@ impl Cluster {
     /// A cluster known by the bootstrap servers of `config`. Nothing is sent yet.
     #[must_use]
     pub fn new(config: ClientConfig, clock: Clock) -> Cluster {
+        Cluster::with_chance(config, clock, Random::real())
+    }
+
+    /// [`Cluster::new`] with a source of chance: what decides who is asked first, and how long pauses are.
+    #[must_use]
+    pub fn with_chance(config: ClientConfig, clock: Clock, random: Random) -> Cluster {
         let inner = Inner {
-            pool: Pool::new(clock),
+            pool: Pool::new(clock, random),
             metadata: RwLock::new(Arc::new(Metadata::empty(clock.now()))),
             refreshing: Mutex::new(()),
             next_private_lane: AtomicU64::new(0),
             config,
             clock,
+            random,
         };
         Cluster { inner: Arc::new(inner) }
     }
@@ -136,6 +144,12 @@ impl Cluster {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.inner.clock
+    }
+
+    /// What it decides by where nothing else does.
+    #[must_use]
+    pub fn random(&self) -> Random {
+        self.inner.random
     }
 
     /// What is known now; empty before the first refresh.
@@ -270,7 +284,7 @@ impl Cluster {
     pub async fn any_connection(&self) -> Result<Connection> {
         let metadata = self.metadata();
         let mut known: Vec<&Node> = metadata.brokers.values().collect();
-        runtime::Random::real().shuffle(&mut known);
+        self.inner.random.shuffle(&mut known);
         let config = &self.inner.config;
         if let Some(open) = known.iter().find_map(|node| self.inner.pool.open(node.id.0, Lane::General, &node.address))
         {
@@ -278,7 +292,7 @@ impl Cluster {
         }
         let mut bootstrap: Vec<(i32, &super::config::HostPort)> =
             config.bootstrap_servers.iter().enumerate().map(|(index, address)| (-1 - index as i32, address)).collect();
-        runtime::Random::real().shuffle(&mut bootstrap);
+        self.inner.random.shuffle(&mut bootstrap);
         let candidates = known.iter().map(|node| (node.id.0, &node.address)).chain(bootstrap);
         let mut last = ClientError::InvalidAddress { given: String::new() };
         for (id, address) in candidates {
@@ -364,7 +378,7 @@ impl Cluster {
         let mut last = None;
         let mut backoff = self.backoff();
         loop {
-            let in_time = match tokio::time::timeout_at(deadline, attempt()).await {
+            let in_time = match self.inner.clock.timeout_at(deadline, attempt()).await {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(error)) if error.is_retriable() => {
                     last = Some(Arc::new(error));
@@ -386,7 +400,7 @@ impl Cluster {
     }
 
     pub(super) fn backoff(&self) -> Backoff {
-        Backoff::new(self.inner.config.retry_backoff, self.inner.config.retry_backoff_max)
+        Backoff::new(self.inner.config.retry_backoff, self.inner.config.retry_backoff_max, self.inner.random)
     }
 
     /// Waits for the next pause of `backoff`; `false` where `deadline` comes first.
@@ -408,7 +422,7 @@ impl Cluster {
             waited_ms: whole_ms(clock.now().saturating_duration_since(started)),
             last: last.map(Arc::new),
         };
-        let Ok(_refreshing) = tokio::time::timeout_at(deadline, self.inner.refreshing.lock()).await else {
+        let Ok(_refreshing) = clock.timeout_at(deadline, self.inner.refreshing.lock()).await else {
             return Err(no_broker(None));
         };
         // Somebody else asked for the same while we waited for our turn.
@@ -419,7 +433,7 @@ impl Cluster {
         let mut backoff = self.backoff();
         let mut last = None;
         loop {
-            let error = match tokio::time::timeout_at(deadline, self.ask(&wanted)).await {
+            let error = match clock.timeout_at(deadline, self.ask(&wanted)).await {
                 Ok(Ok(metadata)) => return Ok(metadata),
                 Ok(Err(error)) if !error.is_retriable() => return Err(error),
                 Ok(Err(error)) => error,

@@ -23,7 +23,7 @@ use protocol::frame::{self, SIZE_BYTES};
 use protocol::messages::Request;
 use protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use protocol::wire::{Piece, Reader, Str, WireError};
-use runtime::SimHost;
+use runtime::{Clock, SimHost};
 use runtime::net::{ReadHalf, Stream, WriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -57,6 +57,7 @@ struct Inner {
     peer: Peer,
     client_id: Str,
     request_timeout: Duration,
+    clock: Clock,
     /// Set once the handshake is done.
     versions: OnceLock<ApiVersions>,
     next_correlation_id: AtomicI32,
@@ -113,15 +114,16 @@ impl Connection {
         address: &HostPort,
         config: &ClientConfig,
         known_old: Option<OldBroker>,
+        clock: Clock,
     ) -> Result<Connection> {
         let peer = Peer { node, address: address.clone() };
         let assumed = if config.api_version_request { known_old } else { Some(config.broker_version_fallback) };
         if let Some(release) = assumed {
-            let connection = open(&peer, config).await?;
+            let connection = open(&peer, config, clock).await?;
             return Ok(connection.with_versions(ApiVersions::from_table(release)));
         }
         for _ in 0..OLD_BROKER_PROOFS {
-            let connection = open(&peer, config).await?;
+            let connection = open(&peer, config, clock).await?;
             match handshake(&connection, config.api_version_request_timeout).await {
                 Ok(versions) => return Ok(connection.with_versions(versions)),
                 Err(ClientError::Disconnected { cause, .. }) => {
@@ -139,7 +141,7 @@ impl Connection {
         }
         let release = config.broker_version_fallback;
         tracing::debug!(%address, ?release, "broker has no ApiVersions, falling back to the versions of an old release");
-        let connection = open(&peer, config).await?;
+        let connection = open(&peer, config, clock).await?;
         Ok(connection.with_versions(ApiVersions::from_table(release)))
     }
 
@@ -243,7 +245,7 @@ impl Connection {
         answered: bool,
     ) -> Result<oneshot::Receiver<Result<Bytes>>> {
         let inner = &*self.inner;
-        let place = match tokio::time::timeout(limit, inner.places.clone().acquire_owned()).await {
+        let place = match inner.clock.timeout(limit, inner.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => place,
             Ok(Err(_closed)) => return Err(inner.shared.closed_by(&inner.peer)),
             Err(_elapsed) => return Err(self.timeout::<R>(limit)),
@@ -259,7 +261,7 @@ impl Connection {
         answer: oneshot::Receiver<Result<Bytes>>,
         limit: Duration,
     ) -> Result<Bytes> {
-        match tokio::time::timeout(limit, answer).await {
+        match self.inner.clock.timeout(limit, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_dropped)) => Err(self.inner.shared.closed_by(&self.inner.peer)),
             Err(_elapsed) => {
@@ -293,7 +295,7 @@ impl Connection {
     }
 }
 
-/// Asks a broker one thing, on a connection of its own. In a simulated world, where brokers' requests are messages, without one.
+/// Asks a broker one thing, on a connection of its own. In a simulated world whose requests are messages, without one.
 ///
 /// # Errors
 /// As [`Connection::connect`] and [`Connection::send`].
@@ -302,9 +304,10 @@ pub async fn ask_once<R: Request>(
     address: &HostPort,
     config: &ClientConfig,
     request: &R,
+    clock: Clock,
 ) -> Result<R::Response> {
-    let Some(host) = SimHost::current() else {
-        return Connection::connect(node, address, config, None).await?.send(request).await;
+    let Some(host) = SimHost::current().filter(|host| !host.speaks_in_streams()) else {
+        return Connection::connect(node, address, config, None, clock).await?.send(request).await;
     };
     let version = *R::VERSIONS.end();
     let unencodable =
@@ -367,7 +370,7 @@ fn describe<R: Request>(version: i16) -> String {
 }
 
 /// Opens a connection of which only ApiVersions is known.
-async fn open(peer: &Peer, config: &ClientConfig) -> Result<Connection> {
+async fn open(peer: &Peer, config: &ClientConfig, clock: Clock) -> Result<Connection> {
     let stream = Stream::connect(&peer.address.host, peer.address.port, config.connection_setup_timeout)
         .await
         .map_err(|error| ClientError::Unreachable {
@@ -390,6 +393,7 @@ async fn open(peer: &Peer, config: &ClientConfig) -> Result<Connection> {
             peer: peer.clone(),
             client_id: Str::from(config.client_id.as_str()),
             request_timeout: config.request_timeout,
+            clock,
             versions: OnceLock::new(),
             next_correlation_id: AtomicI32::new(0),
             places: Arc::new(Semaphore::new(in_flight_max)),

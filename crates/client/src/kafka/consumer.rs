@@ -27,7 +27,7 @@ pub mod offsets;
 mod positions;
 pub mod range;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ impl Consumer {
 
     /// Reads exactly these partitions from now on. Those it reads already keep their positions.
     pub fn assign(&self, partitions: impl IntoIterator<Item = TopicPartition>) {
-        let wanted: HashSet<TopicPartition> = partitions.into_iter().collect();
+        let wanted: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         self.shared.state.lock().positions.assign(wanted, self.shared.config.max_partition_fetch_bytes);
     }
 
@@ -230,7 +230,7 @@ impl Consumer {
             }
             self.shared.start_resets();
             let mut events = self.events.lock().await;
-            match tokio::time::timeout_at(deadline, events.recv()).await {
+            match self.shared.cluster.clock().timeout_at(deadline, events.recv()).await {
                 // Blocks cannot come for a partition without a position; those of others go to the next poll.
                 Ok(Some(event)) => {
                     let blocks = self.shared.take_in(event);
@@ -287,7 +287,7 @@ impl Consumer {
                 return Ok(Vec::new());
             }
             let until = deadline.min(self.shared.next_retry(now));
-            if let Ok(Some(event)) = tokio::time::timeout_at(until, events.recv()).await {
+            if let Ok(Some(event)) = clock.timeout_at(until, events.recv()).await {
                 let blocks = self.shared.take_in(event);
                 self.shared.state.lock().positions.keep(blocks);
             }
@@ -298,7 +298,7 @@ impl Consumer {
     pub fn close(&self) {
         let mut state = self.shared.state.lock();
         state.closed = true;
-        state.positions.assign(HashSet::new(), 0);
+        state.positions.assign(BTreeSet::new(), 0);
     }
 
     fn on(&self, partition: &TopicPartition, change: impl FnOnce(&mut State) -> bool) -> Result<()> {
@@ -349,8 +349,8 @@ impl Shared {
         let metadata = self.cluster.metadata();
         let mut state = self.state.lock();
         let State { positions, fetching, .. } = &mut *state;
-        let mut wishes: HashMap<BrokerId, Vec<FetchWish>> = HashMap::new();
-        let mut without_leader = HashSet::new();
+        let mut wishes: BTreeMap<BrokerId, Vec<FetchWish>> = BTreeMap::new();
+        let mut without_leader = BTreeSet::new();
         for (partition, slot) in positions.fetchable(now) {
             let Some((leader, leader_epoch)) = metadata.leader(partition) else {
                 without_leader.insert(partition.topic.clone());
@@ -390,7 +390,7 @@ impl Shared {
         }
     }
 
-    fn start_refresh(self: &Arc<Shared>, topics: HashSet<Arc<str>>) {
+    fn start_refresh(self: &Arc<Shared>, topics: BTreeSet<Arc<str>>) {
         let shared = self.clone();
         runtime::spawn(async move {
             let deadline = shared.cluster.clock().now() + shared.config.client.request_timeout;

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::records::{Headers, RecordsError};
 use protocol::types::TopicPartition;
-use runtime::{Random, Task};
+use runtime::Task;
 use tokio::sync::{Notify, Semaphore};
 
 pub use self::batch::{Delivery, RecordMetadata};
@@ -202,7 +202,7 @@ impl Producer {
                         // Nothing lingers while somebody waits for its room.
                         shared.wake.notify_one();
                     }
-                    let acquired = tokio::time::timeout_at(deadline, shared.memory.clone().acquire_many_owned(permits));
+                    let acquired = clock.timeout_at(deadline, shared.memory.clone().acquire_many_owned(permits));
                     memory = match acquired.await {
                         Ok(Ok(acquired)) => Some(acquired),
                         Ok(Err(_closed)) => return Err(ClientError::ProducerClosed),
@@ -250,7 +250,7 @@ impl Producer {
         let shared = &self.handle.shared;
         shared.closing.store(true, Ordering::Release);
         shared.wake.notify_one();
-        let flushed = tokio::time::timeout(limit, self.flush()).await;
+        let flushed = shared.cluster.clock().timeout(limit, self.flush()).await;
         shared.memory.close();
         let sender = self.handle.sender.lock().take();
         if let Some(sender) = sender {
@@ -301,7 +301,7 @@ impl Shared {
         let bytes = accumulator::record_bytes(record);
         let mut turns = self.turns.lock();
         let before = turns.get(&topic.name).copied();
-        let (partition, turn) = Sticky::next(before, topic, bytes, self.config.batch_size, Random::real());
+        let (partition, turn) = Sticky::next(before, topic, bytes, self.config.batch_size, self.cluster.random());
         match turns.get_mut(&topic.name) {
             Some(entry) => *entry = turn,
             None => {

@@ -7,6 +7,7 @@ use storage::ReadLimit;
 
 use super::clients::{self, TOPIC};
 use super::history::{Partition, Violation, broken};
+use super::programs::Kind;
 use super::world::World;
 
 /// What a log is read by.
@@ -23,6 +24,12 @@ pub fn missing(world: &World) -> Option<String> {
     for producer in &world.producers {
         if !producer.is_done() {
             return Some(format!("producer {} has batches that are not acknowledged", producer.number));
+        }
+    }
+    for program in &world.programs {
+        let ends = matches!(program.kind, Kind::Produce | Kind::Operate);
+        if !program.is_running() || (ends && !program.is_done) {
+            return Some(format!("program {} ({:?}) is not done", program.number, program.kind));
         }
     }
     for partition in 0..world.plan.partitions as i32 {
@@ -70,6 +77,22 @@ pub fn missing(world: &World) -> Option<String> {
             let at = consumer.positions.get(&partition).map_or(0, |position| position.offset);
             if at < end.0 {
                 return Some(format!("consumer {number} has read partition {partition} up to {at} of {end}"));
+            }
+        }
+        let readers = world.programs.iter().filter(|program| program.kind == Kind::Read);
+        for reader in readers.map(|program| program.number) {
+            let at = world.progress.get(&(reader, partition)).copied().unwrap_or(0);
+            if at < end.0 {
+                return Some(format!("program {reader} has read partition {partition} up to {at} of {end}"));
+            }
+        }
+        if world.plan.members > 0 {
+            if let Some(unread) = world.group.first_unread(partition, end.0) {
+                return Some(format!("the group has not read {unread} of partition {partition}, which ends at {end}"));
+            }
+            let committed = world.group.committed_up_to(partition);
+            if world.plan.clients.commits && committed != end.0 {
+                return Some(format!("the group has committed partition {partition} up to {committed} of {end}"));
             }
         }
     }

@@ -7,7 +7,8 @@ use runtime::sim_disk::{Fault, Operation};
 use super::chance::Chance;
 use super::history::Violation;
 use super::network::{Node, Weather};
-use super::plan::Endings;
+use super::plan::{Endings, Tier};
+use super::streams::Way;
 use super::world::{Event, World};
 
 /// A kind of fault.
@@ -41,6 +42,18 @@ pub enum Kind {
     DiskFails,
     /// Reads of a disk fail for a while: latent errors.
     ReadsFail,
+    /// Connections stand still in a direction for a while; second tier only, as all below.
+    Stall,
+    /// Connections are reset.
+    Reset,
+    /// Connections break in the middle of a frame.
+    CutMidFrame,
+    /// All connections to ZooKeeper are lost at once.
+    ZooKeeperLost,
+    /// A client is killed and started again.
+    KillClient,
+    /// A client ends in good order and is started again.
+    CloseClient,
 }
 
 /// How a fault ends.
@@ -54,8 +67,8 @@ pub enum Mend {
 
 impl Kind {
     /// The faults of a run: some of all there are.
-    pub fn some(chance: &mut Chance, endings: Endings) -> Vec<Kind> {
-        let all = [
+    pub fn some(chance: &mut Chance, tier: Tier, endings: Endings) -> Vec<Kind> {
+        let both = [
             Kind::Kill,
             Kind::KillAll,
             Kind::PowerCut,
@@ -72,7 +85,18 @@ impl Kind {
             Kind::ReadsFail,
         ];
         let may = |kind: &Kind| endings == Endings::PowerCuts || !matches!(kind, Kind::PowerCut | Kind::PowerCutAll);
-        let possible: Vec<Kind> = all.into_iter().filter(may).collect();
+        let second: &[Kind] = match tier {
+            Tier::Messages => &[],
+            Tier::Streams => &[
+                Kind::Stall,
+                Kind::Reset,
+                Kind::CutMidFrame,
+                Kind::ZooKeeperLost,
+                Kind::KillClient,
+                Kind::CloseClient,
+            ],
+        };
+        let possible: Vec<Kind> = both.iter().chain(second).copied().filter(may).collect();
         // Fewer kinds meet more often.
         let share = chance.one_of(&[200, 400, 700, 1000]);
         let mut some: Vec<Kind> = possible.iter().copied().filter(|_| chance.permille(share)).collect();
@@ -152,8 +176,51 @@ pub fn strike(world: &mut World) -> Result<(), Violation> {
             fail(world, broker, operation, lasts);
         }
         Kind::ReadsFail => fail(world, broker, Operation::Read, lasts),
+        Kind::Stall => {
+            let until = world.now() + lasts;
+            for (stream, way) in some_streams(world, broker) {
+                world.network.streams.stand_still(stream, way, until);
+            }
+        }
+        Kind::Reset => {
+            for (stream, _) in some_streams(world, broker) {
+                world.break_stream(stream);
+            }
+        }
+        Kind::CutMidFrame => {
+            for (stream, way) in some_streams(world, broker) {
+                let bytes = world.chance.below(400);
+                world.network.streams.break_after(stream, way, bytes);
+            }
+        }
+        Kind::ZooKeeperLost => {
+            for (stream, _) in world.network.streams.of(zookeeper) {
+                world.break_stream(stream);
+            }
+        }
+        Kind::KillClient | Kind::CloseClient => {
+            let program = world.chance.below(world.programs.len() as u64) as usize;
+            match kind {
+                Kind::KillClient => world.kill_program(program),
+                _ => world.programs[program].close(),
+            }
+        }
     }
     Ok(())
+}
+
+/// Half of the connections of a broker to brokers and clients, each with one of its directions.
+fn some_streams(world: &mut World, broker: Node) -> Vec<(u64, Way)> {
+    let zookeeper = world.zookeeper();
+    let all = world.network.streams.between(|node| node == broker, |node| node != zookeeper);
+    let mut some = Vec::new();
+    for stream in all {
+        let way = if world.chance.permille(500) { Way::Up } else { Way::Down };
+        if world.chance.permille(500) {
+            some.push((stream, way));
+        }
+    }
+    some
 }
 
 fn all(world: &World) -> Vec<usize> {
@@ -171,7 +238,7 @@ fn end(world: &mut World, brokers: &[usize], power_cut: bool) {
 
 fn other_host(world: &mut World, broker: usize) -> Node {
     // Not ZooKeeper, which has its own fault.
-    let hosts = world.plan.brokers + world.plan.producers + world.plan.consumers;
+    let hosts = world.plan.brokers + world.plan.client_hosts();
     let other = world.chance.below(hosts as u64 - 1) as usize;
     let other = if other >= broker { other + 1 } else { other };
     if other >= world.plan.brokers { other + 1 } else { other }
@@ -237,6 +304,9 @@ pub fn heal(world: &mut World) -> Result<(), Violation> {
     world.is_busy = false;
     world.network.heal_all();
     world.network.weather = Weather::fair();
+    for program in &mut world.programs {
+        program.rest();
+    }
     for broker in 0..world.plan.brokers {
         mend_disk(world, broker);
         world.resume(broker)?;

@@ -13,8 +13,12 @@ pub struct History {
     committed: BTreeMap<(Partition, i64), u64>,
     /// Values that a producer was told are safe, and where.
     acknowledged: BTreeMap<(Partition, i64), u64>,
+    /// Values that a producer was told are safe, without a word on where.
+    somewhere: BTreeSet<(Partition, u64)>,
     /// Values that were sent.
     sent: BTreeSet<u64>,
+    /// Values that a producer was told were not sent.
+    refused: BTreeSet<u64>,
     /// The highest high watermark told in a leader epoch, by partition and epoch.
     watermarks: BTreeMap<(Partition, i32), i64>,
     /// Who acknowledged in a leader epoch.
@@ -66,12 +70,22 @@ impl History {
     /// How many values were acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
-        self.acknowledged.len()
+        self.acknowledged.len() + self.somewhere.len()
     }
 
     /// A producer sends a value for the first time.
     pub fn sent(&mut self, value: u64) {
         self.sent.insert(value);
+    }
+
+    /// A producer was told that a value it wanted to send was not sent.
+    pub fn refused(&mut self, value: u64) {
+        self.refused.insert(value);
+    }
+
+    /// A producer was told that a value is safe, and not where: its leader recognised a repetition whose place it has forgotten.
+    pub fn acknowledge_somewhere(&mut self, partition: Partition, value: u64) {
+        self.somewhere.insert((partition, value));
     }
 
     /// A producer was told that its values are safe from `base` on.
@@ -89,8 +103,11 @@ impl History {
     /// A consumer read a value below the high watermark.
     ///
     /// # Errors
-    /// I3: two values at one offset. I4: a value that nobody sent.
+    /// I3: two values at one offset. I2: a value that was refused. I4: a value that nobody sent.
     pub fn read(&mut self, partition: Partition, offset: i64, value: u64) -> Result<(), Violation> {
+        if self.refused.contains(&value) {
+            return broken("I2", format!("partition {partition}, offset {offset}: value {value:x} was refused"));
+        }
         if !self.sent.contains(&value) {
             return broken("I4", format!("partition {partition}, offset {offset}: value {value:x} was never sent"));
         }
@@ -181,6 +198,14 @@ impl History {
                 }
             }
         }
+        let there: BTreeSet<u64> = log.iter().map(|(_, value)| *value).collect();
+        let lost = self.somewhere.iter().find(|(of, value)| *of == partition && !there.contains(value));
+        if let Some((_, value)) = lost {
+            return broken("I1", format!("partition {partition}: {value:x} was acknowledged, and is nowhere"));
+        }
+        if let Some(value) = there.intersection(&self.refused).next() {
+            return broken("I2", format!("partition {partition}: {value:x} was refused, and is there"));
+        }
         let mut seen = BTreeMap::new();
         let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
         for (offset, value) in log {
@@ -218,6 +243,11 @@ mod tests {
         assert_eq!(history.read(0, 12, 9).unwrap_err().invariant, "I4");
         history.read(0, 12, 3).unwrap();
         assert_eq!(history.compare(0, &[(10, 1), (11, 2)], true).unwrap_err().invariant, "I3");
+        history.refused(4);
+        assert_eq!(history.read(0, 13, 4).unwrap_err().invariant, "I2");
+        assert_eq!(history.compare(0, &[(10, 1), (11, 2), (12, 3), (13, 4)], true).unwrap_err().invariant, "I2");
+        history.acknowledge_somewhere(0, 7);
+        assert_eq!(history.compare(0, &[(10, 1), (11, 2), (12, 3)], true).unwrap_err().invariant, "I1");
         history.watermark(0, 1, 5).unwrap();
         history.watermark(0, 2, 4).unwrap();
         assert_eq!(history.watermark(0, 1, 4).unwrap_err().invariant, "I6");

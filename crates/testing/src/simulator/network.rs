@@ -1,15 +1,13 @@
 //! The network between brokers, clients and ZooKeeper: late, out of order, twice, never, and cut in one direction or in both.
 //!
-//! Requests and answers of Kafka's protocol are messages here, each on its own: later than TCP would allow, a message overtakes another or comes twice, which is what retries on
-//! several connections look like to a broker. ZooKeeper's connections are streams: bytes of one direction come in order, and what a cut link holds back comes when it heals.
+//! In the first tier requests and answers of Kafka's protocol are messages, each on its own: later than TCP would allow, a message overtakes another or comes twice, which is what
+//! retries on several connections look like to a broker. ZooKeeper's connections, and in the second tier all, are byte streams ([`super::streams`]).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
-use runtime::sim_host::FarEnd;
-
 use super::chance::Chance;
+use super::streams::Streams;
 
 /// A host: brokers from 0 on, ZooKeeper behind them, then the clients.
 pub type Node = usize;
@@ -22,8 +20,16 @@ pub struct Weather {
     /// So many messages in a thousand take up to `late_ms`.
     late_permille: u64,
     late_ms: u64,
-    lost_permille: u64,
+    pub(super) lost_permille: u64,
     twice_permille: u64,
+    /// What is lost of a stream comes later instead.
+    pub(super) retransmits: bool,
+    /// So many pieces of streams in a thousand are cut into smaller ones.
+    pub(super) split_permille: u64,
+    /// So many streams in a thousand break by themselves, in the middle of something.
+    pub(super) fragile_permille: u64,
+    /// Bytes of one direction of a stream that are on their way at most.
+    pub window_bytes: usize,
 }
 
 impl Weather {
@@ -36,13 +42,37 @@ impl Weather {
             late_ms: chance.between(20, 400),
             lost_permille: chance.one_of(&[0, 0, 5, 30, 100]),
             twice_permille: chance.one_of(&[0, 0, 10, 50]),
+            ..Weather::fair()
+        }
+    }
+
+    /// What a seed's run of the second tier has.
+    pub fn of_streams(chance: &mut Chance) -> Weather {
+        let weather = Weather::of(chance);
+        Weather {
+            lost_permille: weather.lost_permille / 5,
+            retransmits: true,
+            split_permille: chance.one_of(&[0, 50, 300, 900]),
+            fragile_permille: chance.one_of(&[0, 0, 50, 200]),
+            window_bytes: chance.one_of(&[usize::MAX, 16_000, 2_000, 300]),
+            ..weather
         }
     }
 
     /// No message is late, lost or doubled.
     #[must_use]
     pub fn fair() -> Weather {
-        Weather { delay_us: (200, 600), late_permille: 0, late_ms: 0, lost_permille: 0, twice_permille: 0 }
+        Weather {
+            delay_us: (200, 600),
+            late_permille: 0,
+            late_ms: 0,
+            lost_permille: 0,
+            twice_permille: 0,
+            retransmits: false,
+            split_permille: 0,
+            fragile_permille: 0,
+            window_bytes: usize::MAX,
+        }
     }
 }
 
@@ -51,53 +81,16 @@ pub struct Network {
     /// How bad it is.
     pub weather: Weather,
     /// Links that carry nothing, by direction.
-    cut: BTreeSet<(Node, Node)>,
-    /// ZooKeeper's connections.
-    streams: BTreeMap<u64, Stream>,
-    next_stream: u64,
-}
-
-/// One connection to ZooKeeper.
-pub struct Stream {
-    /// The broker.
-    pub node: Node,
-    /// The broker's end.
-    pub far: FarEnd,
-    directions: [Direction; 2],
-}
-
-/// One direction of a stream.
-#[derive(Default)]
-struct Direction {
-    /// When the last piece arrives.
-    last: Duration,
-    /// What a cut link holds back.
-    held: VecDeque<Piece>,
-}
-
-/// A piece of a stream.
-#[derive(Debug, Clone)]
-pub enum Piece {
-    /// Bytes.
-    Bytes(Bytes),
-    /// No more will come.
-    End,
-}
-
-/// Which way a piece goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// From the broker to ZooKeeper.
-    Up,
-    /// Back.
-    Down,
+    pub(super) cut: BTreeSet<(Node, Node)>,
+    /// Its connections.
+    pub streams: Streams,
 }
 
 impl Network {
     /// A network without cut links.
     #[must_use]
     pub fn new(weather: Weather) -> Network {
-        Network { weather, cut: BTreeSet::new(), streams: BTreeMap::new(), next_stream: 1 }
+        Network { weather, cut: BTreeSet::new(), streams: Streams::default() }
     }
 
     /// Cuts the link from one host to another.
@@ -140,65 +133,5 @@ impl Network {
             return chance.ms(1, weather.late_ms.max(1));
         }
         Duration::from_micros(chance.between(weather.delay_us.0, weather.delay_us.1))
-    }
-
-    /// Opens a connection of a broker to ZooKeeper.
-    pub fn open(&mut self, node: Node, connect: impl FnOnce(u64) -> FarEnd) -> u64 {
-        let number = self.next_stream;
-        self.next_stream += 1;
-        self.streams.insert(number, Stream { node, far: connect(number), directions: Default::default() });
-        number
-    }
-
-    /// When a piece of a stream that is sent now arrives; none where it has to wait for a link to heal, and none where the stream is gone.
-    pub fn send(
-        &mut self,
-        chance: &mut Chance,
-        zookeeper: Node,
-        stream: u64,
-        way: Way,
-        piece: Piece,
-        now: Duration,
-    ) -> Option<Duration> {
-        let delay = self.delay(chance);
-        let open = self.streams.get_mut(&stream)?;
-        let link = if way == Way::Up { (open.node, zookeeper) } else { (zookeeper, open.node) };
-        let direction = &mut open.directions[way as usize];
-        if self.cut.contains(&link) || !direction.held.is_empty() {
-            direction.held.push_back(piece);
-            return None;
-        }
-        direction.last = direction.last.max(now + delay);
-        Some(direction.last)
-    }
-
-    /// What was held back and can go on now.
-    pub fn take_released(&mut self, zookeeper: Node) -> Vec<(u64, Way, Piece)> {
-        let mut released = Vec::new();
-        for (number, stream) in &mut self.streams {
-            for (way, link) in [(Way::Up, (stream.node, zookeeper)), (Way::Down, (zookeeper, stream.node))] {
-                if !self.cut.contains(&link) {
-                    released.extend(stream.directions[way as usize].held.drain(..).map(|piece| (*number, way, piece)));
-                }
-            }
-        }
-        released
-    }
-
-    /// A stream that is open.
-    #[must_use]
-    pub fn stream(&self, number: u64) -> Option<&Stream> {
-        self.streams.get(&number)
-    }
-
-    /// Forgets a stream whose broker is gone or has closed it; what is on its way still arrives at ZooKeeper.
-    pub fn forget(&mut self, number: u64) {
-        self.streams.remove(&number);
-    }
-
-    /// The streams of a broker.
-    #[must_use]
-    pub fn streams_of(&self, node: Node) -> Vec<u64> {
-        self.streams.iter().filter(|(_, stream)| stream.node == node).map(|(number, _)| *number).collect()
     }
 }

@@ -5,6 +5,18 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::network::Weather;
 
+/// The port brokers listen on.
+pub const PORT: u16 = 9092;
+
+/// What a run is played with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Brokers and ZooKeeper; Kafka's requests are messages, and clients are played by the world.
+    Messages,
+    /// The whole stack: Kafka's protocol goes over byte streams, and clients are programs on the shipped client library.
+    Streams,
+}
+
 /// A rule that a run breaks on purpose, to show that the checks notice. Production code knows nothing of it: the world alters what brokers and clients say to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mischief {
@@ -17,6 +29,14 @@ pub enum Mischief {
     TruncateToHighWatermark,
     /// Leaders are not told in which epoch a follower fetches, nor of which epoch its last record is.
     SkipEpochCheck,
+    /// A replica that is not in sync may lead (`unclean.leader.election.enable`).
+    UncleanElection,
+    /// Producers send again what may have been stored, without a sequence.
+    NoIdempotence,
+    /// Members of the group commit what they have not read yet.
+    CommitAhead,
+    /// Bits of connections between clients and brokers turn over: neither TCP nor a record's checksum sees to what surrounds it.
+    AlterBytes,
 }
 
 /// What may end a broker, and what its answers promise.
@@ -31,14 +51,22 @@ pub enum Endings {
 /// The plan of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// What it is played with.
+    pub tier: Tier,
     /// Brokers.
     pub brokers: usize,
     /// Partitions of the topic, each with a replica on every broker.
     pub partitions: usize,
     /// Producers.
     pub producers: usize,
-    /// Consumers.
+    /// Consumers of assigned partitions.
     pub consumers: usize,
+    /// Members of the consumer group; second tier only.
+    pub members: usize,
+    /// Programs that create, move and delete topics; second tier only.
+    pub admins: usize,
+    /// What the programs of the second tier are told.
+    pub clients: ClientPlan,
     /// The network.
     pub weather: Weather,
     /// What ends brokers.
@@ -63,7 +91,82 @@ pub struct Plan {
     pub mischief: Mischief,
 }
 
+/// What the programs of a run are told.
+#[derive(Debug, Clone)]
+pub struct ClientPlan {
+    /// `delivery.timeout.ms` of producers.
+    pub delivery_ms: u64,
+    /// `max.in.flight.requests.per.connection` of producers.
+    pub in_flight: usize,
+    /// `linger.ms` of producers.
+    pub linger_ms: u64,
+    /// `batch.size` of producers.
+    pub batch_bytes: usize,
+    /// Members commit by themselves; else by `enable.auto.commit`.
+    pub commits: bool,
+    /// Members share partitions out by the sticky strategy; else by range.
+    pub sticky: bool,
+}
+
+impl ClientPlan {
+    fn of(chance: &mut Chance) -> ClientPlan {
+        ClientPlan {
+            delivery_ms: chance.one_of(&[3_000, 8_000, 120_000, 120_000]),
+            in_flight: chance.one_of(&[1, 2, 5, 5]),
+            linger_ms: chance.one_of(&[0, 0, 20]),
+            batch_bytes: chance.one_of(&[100, 1_000, 16_384]),
+            commits: chance.permille(700),
+            sticky: chance.permille(500),
+        }
+    }
+
+    fn plain() -> ClientPlan {
+        ClientPlan { delivery_ms: 120_000, in_flight: 5, linger_ms: 0, batch_bytes: 16_384, commits: true, sticky: false }
+    }
+}
+
 impl Plan {
+    /// What a seed's run of the second tier is like.
+    #[must_use]
+    pub fn of_streams(seed: u64, mischief: Mischief) -> Plan {
+        let plan = Plan::of(seed, mischief);
+        let mut chance = Chance::new(seed ^ 0x57_4ea5);
+        Plan {
+            tier: Tier::Streams,
+            weather: Weather::of_streams(&mut chance),
+            members: chance.between(1, 3) as usize,
+            admins: chance.between(0, 1) as usize,
+            clients: ClientPlan::of(&mut chance),
+            faults: super::faults::Kind::some(&mut chance, Tier::Streams, plan.endings),
+            troubled: Duration::from_secs(chance.between(6, 12)),
+            ..plan
+        }
+    }
+
+    /// A run of the second tier in which nothing happens but what a script does.
+    #[must_use]
+    pub fn quiet_streams(min_insync_replicas: usize, endings: Endings) -> Plan {
+        Plan { tier: Tier::Streams, members: 2, admins: 1, ..Plan::quiet(min_insync_replicas, endings) }
+    }
+
+    /// Programs of the second tier.
+    #[must_use]
+    pub fn programs(&self) -> usize {
+        match self.tier {
+            Tier::Messages => 0,
+            Tier::Streams => self.producers + self.consumers + self.members + self.admins,
+        }
+    }
+
+    /// Hosts of clients.
+    #[must_use]
+    pub fn client_hosts(&self) -> usize {
+        match self.tier {
+            Tier::Messages => self.producers + self.consumers,
+            Tier::Streams => self.programs(),
+        }
+    }
+
     /// What a seed's run is like.
     #[must_use]
     pub fn of(seed: u64, mischief: Mischief) -> Plan {
@@ -71,6 +174,10 @@ impl Plan {
         let endings = chance.one_of(&[Endings::Kills, Endings::Kills, Endings::PowerCuts]);
         let brokers = 3;
         Plan {
+            tier: Tier::Messages,
+            members: 0,
+            admins: 0,
+            clients: ClientPlan::plain(),
             brokers,
             partitions: chance.between(1, 2) as usize,
             producers: chance.between(1, 3) as usize,
@@ -84,7 +191,7 @@ impl Plan {
             fault_ms: (chance.between(50, 600), chance.between(700, 3_000)),
             troubled: Duration::from_secs(chance.between(6, 12)),
             segment_bytes: chance.one_of(&[1_000, 4_000, 1 << 20]),
-            faults: super::faults::Kind::some(&mut chance, endings),
+            faults: super::faults::Kind::some(&mut chance, Tier::Messages, endings),
             mischief,
         }
     }
@@ -93,6 +200,10 @@ impl Plan {
     #[must_use]
     pub fn quiet(min_insync_replicas: usize, endings: Endings) -> Plan {
         Plan {
+            tier: Tier::Messages,
+            members: 0,
+            admins: 0,
+            clients: ClientPlan::plain(),
             brokers: 3,
             partitions: 1,
             producers: 1,
@@ -128,8 +239,8 @@ impl Plan {
             ("broker.id", broker.to_string()),
             ("zookeeper.connect", "zookeeper:2181".to_owned()),
             ("zookeeper.session.timeout.ms", "2500".to_owned()),
-            ("listeners", format!("PLAINTEXT://b{broker}:9092")),
-            ("advertised.listeners", format!("PLAINTEXT://b{broker}:9092")),
+            ("listeners", format!("PLAINTEXT://127.0.0.1:{PORT}")),
+            ("advertised.listeners", format!("PLAINTEXT://b{broker}:{PORT}")),
             ("log.dirs", "/logs".to_owned()),
             ("log.cleaner.enable", "false".to_owned()),
             ("log.flush.before.ack", flush.to_owned()),
@@ -140,6 +251,10 @@ impl Plan {
             ("log.flush.offset.checkpoint.interval.ms", "2000".to_owned()),
             ("leader.imbalance.check.interval.seconds", "3".to_owned()),
             ("auto.create.topics.enable", "false".to_owned()),
+            ("offsets.topic.num.partitions", "2".to_owned()),
+            ("offsets.topic.replication.factor", "3".to_owned()),
+            ("group.min.session.timeout.ms", "500".to_owned()),
+            ("group.initial.rebalance.delay.ms", "200".to_owned()),
         ];
         settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
@@ -150,6 +265,7 @@ impl Plan {
         let settings = [
             ("min.insync.replicas", self.min_insync_replicas.to_string()),
             ("segment.bytes", self.segment_bytes.to_string()),
+            ("unclean.leader.election.enable", (self.mischief == Mischief::UncleanElection).to_string()),
         ];
         settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }

@@ -11,7 +11,7 @@ use broker::config::BrokerConfig;
 use broker::handlers::{self, Session};
 use broker::network::Answer;
 use broker::state::BrokerState;
-use broker::{Broker, BrokerError, Surroundings};
+use broker::{Broker, BrokerError, Machine, Surroundings};
 use bytes::Bytes;
 use runtime::sim_time::SimRandom;
 use runtime::{Clock, Disk, Random, SimDisk, SimHost};
@@ -30,6 +30,10 @@ pub struct Server {
     pub life: u64,
     /// The broker, while there is one.
     pub process: Option<Process>,
+    /// What the broker takes it for.
+    pub machine: Machine,
+    /// It has lost its power, and nobody has switched it on again.
+    pub is_off: bool,
     /// Nothing runs: what comes for it waits.
     pub is_paused: bool,
     /// Somebody will start it again.
@@ -85,13 +89,21 @@ pub enum Became {
 impl Server {
     /// A machine whose broker was never started.
     #[must_use]
-    pub fn new(number: usize, disk: SimDisk, random: SimRandom, settings: Vec<(String, String)>) -> Server {
+    pub fn new(
+        number: usize,
+        disk: SimDisk,
+        random: SimRandom,
+        machine: Machine,
+        settings: Vec<(String, String)>,
+    ) -> Server {
         Server {
             number,
             disk,
             random,
             life: 0,
             process: None,
+            machine,
+            is_off: false,
             is_paused: false,
             restarts: true,
             was_mended: false,
@@ -106,13 +118,14 @@ impl Server {
     pub fn start(&mut self, clock: Clock, seed: u64) {
         assert!(self.process.is_none(), "a broker is started once");
         self.life += 1;
+        self.is_off = false;
         let config = BrokerConfig::from_overrides(self.settings.clone()).expect("settings of a broker");
         self.random.begin_again(seed);
         let surroundings = Surroundings {
             disk: Disk::Sim(self.disk),
             clock,
             random: Random::Sim(self.random),
-            simulated: true,
+            machine: self.machine,
             ..Surroundings::default()
         };
         let slot: Slot<Result<Broker, BrokerError>> = Arc::default();
@@ -124,7 +137,7 @@ impl Server {
         });
         self.process = Some(Process {
             runtime,
-            host: SimHost::new(self.number),
+            host: if self.machine.has_network() { SimHost::with_streams(self.number) } else { SimHost::new(self.number) },
             stage: Stage::Starting(slot),
             answers: Arc::default(),
             fetches: BTreeMap::new(),
@@ -143,6 +156,7 @@ impl Server {
             state.replicas.logs().abandon();
         }
         self.process = None;
+        self.is_off = power_cut.is_some();
         self.is_paused = false;
     }
 

@@ -5,31 +5,38 @@
 //!
 //! # Layout
 //! - [`World`]: what there is; [`Event`]: what happens
-//! - `brokers`: starting, running, fetching, ending; `calls`: clients, requests and answers; `zookeeper`: its connections and its tree
+//! - `brokers`: starting, running, fetching, ending; `calls`: clients, requests and answers; `programs`: those of the second tier
+//! - `connections`: who connects to whom, and what comes; `zookeeper`: its tree
 
 mod brokers;
 mod calls;
+mod connections;
+mod programs;
 mod zookeeper;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use broker::Machine;
 use bytes::Bytes;
 use client::zookeeper::paths;
 use client::zookeeper::znodes::{EntityConfig, TopicAssignment};
 use keeper::simulated::SimulatedKeeper;
-use runtime::sim_host::SimStream;
+use runtime::sim_stream::SimStream;
 use runtime::sim_time::SimTime;
 use runtime::{Clock, Random};
 use tokio::sync::oneshot;
 
 use super::chance::Chance;
 use super::clients::{Consumer, Producer, Purpose, TOPIC, TOPIC_ID};
+use super::group::Group;
 use super::history::{History, Partition, Violation, broken};
 use super::machines::Machines;
-use super::network::{Network, Node, Piece};
-use super::plan::Plan;
+use super::network::{Network, Node};
+use super::plan::{Plan, Tier};
+use super::programs::Program;
 use super::server::Server;
+use super::streams::{Piece, Way};
 
 /// How long a client waits for an answer.
 const CALL_WAIT: Duration = Duration::from_millis(1_500);
@@ -56,6 +63,14 @@ pub struct World {
     pub producers: Vec<Producer>,
     /// Its consumers.
     pub consumers: Vec<Consumer>,
+    /// The programs of the second tier.
+    pub programs: Vec<Program>,
+    /// What their consumer group was seen to do.
+    pub group: Group,
+    /// Topics that were made beside the one of the run, and that nobody has asked to delete.
+    pub topics: BTreeSet<String>,
+    /// The next offset of each program that reads a partition.
+    pub progress: BTreeMap<(usize, Partition), i64>,
     /// Producers make new batches.
     pub is_busy: bool,
     queue: BTreeMap<(Duration, u64), Event>,
@@ -94,12 +109,23 @@ pub enum Event {
     },
     /// A caller waits no longer.
     GiveUp(u64),
-    /// A connection to ZooKeeper is there, or is not to be had.
-    Connect(usize, u64, oneshot::Sender<std::io::Result<SimStream>>, bool),
-    /// Something arrives at ZooKeeper.
-    Up(u64, Piece),
-    /// Something arrives from ZooKeeper.
-    Down(u64, Piece),
+    /// A connection is there, or is not to be had.
+    Connect {
+        /// Who wants it.
+        node: Node,
+        /// In which of its lives.
+        life: u64,
+        /// To whom.
+        to: Node,
+        /// Where that is told.
+        answer: oneshot::Sender<std::io::Result<SimStream>>,
+        /// Whether the links carry.
+        is_reached: bool,
+    },
+    /// A piece of a connection arrives.
+    Arrive(u64, Way, Piece),
+    /// An end of a connection hears that it was broken off.
+    Broken(u64, usize),
     /// ZooKeeper looks at its sessions.
     Sessions,
     /// A broker's disk has synced what waited.
@@ -112,6 +138,10 @@ pub enum Event {
     Consume(usize),
     /// A broker is started.
     Start(usize),
+    /// A program is started.
+    StartProgram(usize),
+    /// It is looked whether calls take too long.
+    Look,
     /// A broker goes on.
     Resume(usize, u64),
     /// Something goes wrong.
@@ -145,15 +175,27 @@ impl World {
         machines.zookeeper.begin_again(chance.u64());
         let random = Random::Sim(machines.zookeeper);
         let keeper = SimulatedKeeper::new(Clock::Sim(time.clock(brokers, 0)), random, SESSION_MS_MIN);
+        let machine = match plan.tier {
+            Tier::Messages => Machine::SimulatedWithoutNetwork,
+            Tier::Streams => Machine::Simulated,
+        };
         let servers = (0..brokers).map(|number| {
             let (disk, random) = machines.brokers[number];
-            Server::new(number, disk, random, plan.settings(number))
+            Server::new(number, disk, random, machine, plan.settings(number))
         });
+        let (producers, consumers) = match plan.tier {
+            Tier::Messages => (plan.producers, plan.consumers),
+            Tier::Streams => (0, 0),
+        };
         let mut world = World {
             servers: servers.collect(),
             network: Network::new(plan.weather.clone()),
-            producers: (0..plan.producers as u64).map(|number| Producer::new(number, plan.partitions)).collect(),
-            consumers: (0..plan.consumers).map(|_| Consumer::default()).collect(),
+            producers: (0..producers as u64).map(|number| Producer::new(number, plan.partitions)).collect(),
+            consumers: (0..consumers).map(|_| Consumer::default()).collect(),
+            programs: if plan.tier == Tier::Streams { super::programs::of(&plan, brokers + 1) } else { Vec::new() },
+            group: Group::default(),
+            topics: BTreeSet::new(),
+            progress: BTreeMap::new(),
             seen_states: vec![None; plan.partitions],
             held: (0..brokers).map(|_| Vec::new()).collect(),
             time,
@@ -179,6 +221,12 @@ impl World {
         }
         for consumer in 0..world.consumers.len() {
             world.after(Duration::from_millis(600), Event::Consume(consumer));
+        }
+        for program in 0..world.programs.len() {
+            world.after(Duration::from_millis(500 + program as u64 * 3), Event::StartProgram(program));
+        }
+        if !world.programs.is_empty() {
+            world.after(programs::LOOK, Event::Look);
         }
         world.after(Duration::from_millis(200), Event::Sessions);
         world
@@ -248,10 +296,10 @@ impl World {
                 while let Some(host) = self.time.fire() {
                     woken.insert(host);
                 }
-                let brokers = self.plan.brokers;
-                for host in woken.into_iter().filter(|host| *host < brokers) {
+                let zookeeper = self.zookeeper();
+                for host in woken.into_iter().filter(|host| *host != zookeeper) {
                     self.history.note(&[1, host as u64, timer.as_micros() as u64]);
-                    self.run(host)?;
+                    self.run_host(host)?;
                 }
                 Ok(())
             }
@@ -312,9 +360,9 @@ impl World {
                 Some(made) => self.answered(made, None),
                 None => Ok(()),
             },
-            Event::Connect(broker, life, answer, is_reached) => self.connected(broker, life, answer, is_reached),
-            Event::Up(stream, piece) => self.up(stream, piece),
-            Event::Down(stream, piece) => self.down(stream, piece),
+            Event::Connect { node, life, to, answer, is_reached } => self.connected(node, life, to, answer, is_reached),
+            Event::Arrive(stream, way, piece) => self.arrived(stream, way, piece),
+            Event::Broken(stream, end) => self.broken_off(stream, end),
             Event::Sessions => {
                 let sleep_ms = self.keeper.pass_time();
                 self.after(Duration::from_millis(sleep_ms.max(1)), Event::Sessions);
@@ -346,6 +394,11 @@ impl World {
                 Ok(())
             }
             Event::Start(broker) => self.start(broker),
+            Event::StartProgram(program) => self.start_program(program),
+            Event::Look => {
+                self.after(programs::LOOK, Event::Look);
+                self.look_at_calls()
+            }
             Event::Resume(broker, life) => match self.servers[broker].life == life {
                 true => self.resume(broker),
                 false => Ok(()),
@@ -363,11 +416,13 @@ impl World {
                 Caller::Fetcher { broker, .. } | Caller::Broker { broker, .. } => broker,
                 _ => return Some(event),
             },
-            Event::Connect(broker, ..) | Event::Flushed(broker, _) | Event::Fetchers(broker, _) => *broker,
-            Event::Down(stream, _) => self.network.stream(*stream)?.node,
+            Event::Connect { node, .. } => *node,
+            Event::Flushed(broker, _) | Event::Fetchers(broker, _) => *broker,
+            Event::Arrive(stream, way, _) => self.network.streams.get(*stream)?.end(way.to()).node,
+            Event::Broken(stream, end) => self.network.streams.get(*stream)?.end(*end).node,
             _ => return Some(event),
         };
-        if self.servers[broker].is_paused {
+        if self.servers.get(broker).is_some_and(|server| server.is_paused) {
             self.held[broker].push(event);
             return None;
         }
@@ -379,9 +434,9 @@ impl World {
             Event::Request { call, to, frame } => (2, *call << 8 | *to as u64, frame.len() as u64),
             Event::Answer { call, frame } => (3, *call, frame.as_ref().map_or(0, |frame| frame.len() as u64)),
             Event::GiveUp(call) => (4, *call, 0),
-            Event::Connect(broker, life, _, is_reached) => (5, *broker as u64, *life << 1 | u64::from(*is_reached)),
-            Event::Up(stream, piece) => (6, *stream, piece.len()),
-            Event::Down(stream, piece) => (7, *stream, piece.len()),
+            Event::Connect { node, life, is_reached, .. } => (5, *node as u64, *life << 1 | u64::from(*is_reached)),
+            Event::Arrive(stream, Way::Up, piece) => (6, *stream, piece.digest()),
+            Event::Arrive(stream, Way::Down, piece) => (7, *stream, piece.digest()),
             Event::Sessions => (8, 0, 0),
             Event::Flushed(broker, _) => (9, *broker as u64, 0),
             Event::Fetchers(broker, _) => (10, *broker as u64, 0),
@@ -391,6 +446,9 @@ impl World {
             Event::Resume(broker, _) => (14, *broker as u64, 0),
             Event::Fault => (15, 0, 0),
             Event::Mend(_) => (16, 0, 0),
+            Event::Broken(stream, end) => (17, *stream, *end as u64),
+            Event::StartProgram(program) => (18, *program as u64, 0),
+            Event::Look => (19, 0, 0),
         };
         let now = self.now().as_micros() as u64;
         self.history.note(&[kind, one, two, now]);
@@ -399,14 +457,5 @@ impl World {
     fn process(&mut self, broker: usize, life: u64) -> Option<&mut super::server::Process> {
         let server = self.servers.get_mut(broker).filter(|server| server.life == life)?;
         server.process.as_mut()
-    }
-}
-
-impl Piece {
-    fn len(&self) -> u64 {
-        match self {
-            Piece::Bytes(bytes) => bytes.len() as u64,
-            Piece::End => u64::MAX,
-        }
     }
 }

@@ -143,7 +143,8 @@ impl Metadata {
 
     /// Whether this snapshot answers a question that was asked at `asked_at`.
     pub(super) fn answers(&self, wanted: &Wanted<'_>, asked_at: Instant) -> bool {
-        let fresh = |at: Instant| self.answered && at >= asked_at;
+        // Not at the very moment of the question: whoever asks because of what was just answered wants to hear more than that.
+        let fresh = |at: Instant| self.answered && at > asked_at;
         match wanted {
             Wanted::Brokers => fresh(self.fetched_at),
             Wanted::All => self.all_topics_at.is_some_and(fresh),

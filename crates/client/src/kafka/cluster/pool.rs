@@ -1,10 +1,10 @@
 //! The open connections of a [`super::Cluster`], one per broker and lane.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use runtime::Clock;
+use runtime::{Clock, Random};
 use runtime::clock::Instant;
 
 use super::super::backoff::Backoff;
@@ -22,7 +22,8 @@ const OLD_BROKER_BELIEVED_FOR: std::time::Duration = std::time::Duration::from_s
 
 pub(super) struct Pool {
     clock: Clock,
-    slots: Mutex<HashMap<(i32, Lane), Arc<Slot>>>,
+    random: Random,
+    slots: Mutex<BTreeMap<(i32, Lane), Arc<Slot>>>,
     /// Servers found to be old, and when.
     old: Mutex<HashMap<HostPort, (OldBroker, Instant)>>,
 }
@@ -41,8 +42,8 @@ struct Failures {
 }
 
 impl Pool {
-    pub(super) fn new(clock: Clock) -> Pool {
-        Pool { clock, slots: Mutex::new(HashMap::new()), old: Mutex::new(HashMap::new()) }
+    pub(super) fn new(clock: Clock, random: Random) -> Pool {
+        Pool { clock, random, slots: Mutex::default(), old: Mutex::new(HashMap::new()) }
     }
 
     /// The connection if one is open to this address.
@@ -72,7 +73,7 @@ impl Pool {
         {
             return Err(error.clone());
         }
-        match Connection::connect(node, address, config, self.known_old(address)).await {
+        match Connection::connect(node, address, config, self.known_old(address), self.clock).await {
             Ok(connection) => {
                 *failures = Failures::default();
                 if let Source::Table(release) = connection.versions().source() {
@@ -86,7 +87,9 @@ impl Pool {
                 tracing::warn!("{error}");
                 let pause = failures
                     .backoff
-                    .get_or_insert_with(|| Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max))
+                    .get_or_insert_with(|| {
+                        Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max, self.random)
+                    })
                     .next();
                 failures.last = Some((self.clock.now() + pause, error.clone()));
                 Err(error)
@@ -95,7 +98,7 @@ impl Pool {
     }
 
     pub(super) fn close(&self) {
-        for (_, slot) in self.slots.lock().drain() {
+        for slot in std::mem::take(&mut *self.slots.lock()).into_values() {
             if let Some(connection) = slot.open.lock().take() {
                 connection.close();
             }

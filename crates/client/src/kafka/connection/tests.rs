@@ -27,7 +27,7 @@ fn echo(asked: &Asked) -> Answer {
 }
 
 async fn connect(broker: &FakeBroker) -> Result<Connection> {
-    Connection::connect(-1, &broker.address, &broker.config(), None).await
+    Connection::connect(-1, &broker.address, &broker.config(), None, Clock::real()).await
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
         _ => echo(asked),
     });
     let config = ClientConfig { in_flight_requests_max: 2, ..broker.config() };
-    let connection = Connection::connect(-1, &broker.address, &config, None).await.unwrap();
+    let connection = Connection::connect(-1, &broker.address, &config, None, Clock::real()).await.unwrap();
     let limit = Duration::from_millis(200);
     let requests = [heartbeat(1), heartbeat(2), heartbeat(3)];
     let (one, two, three) = tokio::join!(
@@ -127,7 +127,7 @@ async fn a_broker_that_never_answers_api_versions_is_an_old_one() {
         _ => echo(asked),
     });
     let config = ClientConfig { api_version_request_timeout: Duration::from_millis(50), ..broker.config() };
-    let connection = Connection::connect(-1, &broker.address, &config, None).await.unwrap();
+    let connection = Connection::connect(-1, &broker.address, &config, None, Clock::real()).await.unwrap();
     assert_eq!(connection.versions().source(), Source::Table(OldBroker::V0_9_0));
     assert_eq!(broker.count(ApiKey::ApiVersions), 1);
     assert_eq!(connection.send(&heartbeat(7)).await.unwrap().error_code, 7);
@@ -174,7 +174,7 @@ async fn dropping_the_last_clone_closes_the_connection() {
         gone.send(stream.read_to_end(&mut rest).await.map_err(|error| error.kind())).unwrap();
     });
     let config = ClientConfig::new(vec![address.clone()]);
-    let connection = Connection::connect(0, &address, &config, Some(OldBroker::V0_9_0)).await.unwrap();
+    let connection = Connection::connect(0, &address, &config, Some(OldBroker::V0_9_0), Clock::real()).await.unwrap();
     drop(connection);
     let end = tokio::time::timeout(Duration::from_secs(5), told.recv()).await.expect("the broker sees the end");
     assert_eq!(end, Some(Ok(0)));

@@ -212,8 +212,9 @@ impl GroupConsumer {
     /// # Errors
     /// What the last commit failed with; the group is left all the same.
     pub async fn close(&self, limit: Duration) -> Result<()> {
-        let deadline = self.consumer.cluster().clock().now() + limit;
-        let Ok(mut progress) = tokio::time::timeout_at(deadline, self.progress.lock()).await else {
+        let clock = self.consumer.cluster().clock();
+        let deadline = clock.now() + limit;
+        let Ok(mut progress) = clock.timeout_at(deadline, self.progress.lock()).await else {
             self.membership.stop_heartbeats();
             let doing = "closing the consumer".to_string();
             return Err(ClientError::Timeout { doing, waited_ms: whole_ms(limit), last: None });
@@ -224,7 +225,7 @@ impl GroupConsumer {
         let committed = self.give_back(&mut progress, false, deadline).await;
         self.membership.stop_heartbeats();
         // Leaving is a courtesy to the others and has a limit of its own.
-        let _ = tokio::time::timeout_at(deadline, self.membership.leave()).await;
+        let _ = clock.timeout_at(deadline, self.membership.leave()).await;
         self.consumer.close();
         committed
     }
@@ -254,7 +255,7 @@ impl GroupConsumer {
             progress.joining = Some(runtime::spawn(async move { membership.join(topics).await }));
         }
         let Some(joining) = &mut progress.joining else { return Ok(false) };
-        let joined = match tokio::time::timeout_at(deadline, joining).await {
+        let joined = match self.consumer.cluster().clock().timeout_at(deadline, joining).await {
             Err(_elapsed) => return Ok(false),
             Ok(joined) => joined,
         };
@@ -293,7 +294,7 @@ impl GroupConsumer {
             Subscription::Matching(matches) => {
                 progress.next_look = now + self.look_interval(false);
                 let limit = deadline.max(now + cluster.config().request_timeout);
-                match tokio::time::timeout_at(limit, cluster.refresh_all()).await {
+                match cluster.clock().timeout_at(limit, cluster.refresh_all()).await {
                     Ok(Ok(metadata)) => {
                         let fits =
                             |topic: &&Arc<super::super::TopicMetadata>| !topic.is_internal && matches(&topic.name);
@@ -341,7 +342,7 @@ impl GroupConsumer {
         }
         let mut committed = Ok(());
         if let Some(committing) = progress.committing.take()
-            && tokio::time::timeout_at(deadline, committing).await.is_err()
+            && self.consumer.cluster().clock().timeout_at(deadline, committing).await.is_err()
         {
             tracing::debug!("an automatic commit is still under way");
         }

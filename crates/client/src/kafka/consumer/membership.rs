@@ -141,7 +141,7 @@ impl Membership {
         let mut backoff = cluster.backoff();
         let mut last = None;
         for _ in 0..JOIN_ATTEMPTS_MAX {
-            let error = match tokio::time::timeout_at(deadline, self.join_once(&topics, limit, deadline)).await {
+            let error = match cluster.clock().timeout_at(deadline, self.join_once(&topics, limit, deadline)).await {
                 Ok(Ok(joined)) => {
                     self.start_heartbeats();
                     return Ok(joined);
@@ -498,7 +498,7 @@ impl Membership {
             let response = connection.send_version(&request, version).await?;
             check_code(response.error_code, || format!("group {}", self.coordinator.group()))
         };
-        match tokio::time::timeout_at(deadline, left).await {
+        match self.coordinator.cluster().clock().timeout_at(deadline, left).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "leaving the group failed; the session will run out"),
             Err(_elapsed) => tracing::debug!("no answer to LeaveGroup; the session will run out"),

@@ -1,6 +1,6 @@
 //! ListOffsets: where logs begin and end, and where a point in time lies in them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use protocol::error::ErrorCode;
 use protocol::messages::Request;
@@ -69,7 +69,7 @@ pub struct ListedOffset {
 }
 
 /// What was found for each partition: `None` where no record fits (a time after the last record).
-pub type ListedOffsets = HashMap<TopicPartition, Result<Option<ListedOffset>>>;
+pub type ListedOffsets = BTreeMap<TopicPartition, Result<Option<ListedOffset>>>;
 
 /// Asks the leaders. Partitions whose leadership is unsettled are asked for again until `deadline`; each has its own result.
 pub async fn list_offsets(
@@ -116,7 +116,7 @@ async fn ask_leaders(
         }
     }
     let metadata = cluster.metadata();
-    let mut by_leader: HashMap<BrokerId, Vec<(TopicPartition, OffsetSpec)>> = HashMap::new();
+    let mut by_leader: BTreeMap<BrokerId, Vec<(TopicPartition, OffsetSpec)>> = BTreeMap::new();
     for (partition, spec) in wanted {
         match metadata.leader(partition) {
             Some((leader, _)) => by_leader.entry(leader).or_default().push((partition.clone(), *spec)),
@@ -153,7 +153,7 @@ async fn ask(
     isolation_level: IsolationLevel,
     deadline: Instant,
 ) -> ListedOffsets {
-    let attempt = tokio::time::timeout_at(deadline, ask_once(cluster, leader, &wanted, isolation_level)).await;
+    let attempt = cluster.clock().timeout_at(deadline, ask_once(cluster, leader, &wanted, isolation_level)).await;
     let failure = match attempt {
         Ok(Ok(found)) => return found,
         Ok(Err(error)) => error,
@@ -173,7 +173,7 @@ async fn ask_once(
     let version =
         connection.versions().pick(ListOffsetsRequest::KEY, &(lowest..=*ListOffsetsRequest::VERSIONS.end()))?;
     let metadata = cluster.metadata();
-    let mut topics: HashMap<&str, Vec<ListOffsetsPartition>> = HashMap::new();
+    let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
     for (partition, spec) in wanted {
         let epoch = metadata.leader(partition).map_or(LeaderEpoch::NONE, |(_, epoch)| epoch);
         topics.entry(&partition.topic).or_default().push(ListOffsetsPartition {

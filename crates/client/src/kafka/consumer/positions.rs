@@ -3,7 +3,7 @@
 //! Every change of mind about a partition (assignment, seek, reset) gives it a new ticket; an answer counts only while the ticket it was
 //! asked under is still the partition's.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use protocol::types::{BrokerId, Offset, TopicPartition};
@@ -51,7 +51,7 @@ impl Slot {
 
 impl Positions {
     /// Keeps the slots of `wanted`, makes new ones, drops the rest and their blocks.
-    pub(super) fn assign(&mut self, wanted: HashSet<TopicPartition>, fetch_bytes: i32) {
+    pub(super) fn assign(&mut self, wanted: BTreeSet<TopicPartition>, fetch_bytes: i32) {
         self.slots.retain(|partition, _| wanted.contains(partition));
         self.ready.retain(|block| wanted.contains(&block.topic_partition));
         for partition in wanted {
@@ -81,7 +81,7 @@ impl Positions {
         self.slots.keys().cloned().collect()
     }
 
-    pub(super) fn topics(&self) -> HashSet<Arc<str>> {
+    pub(super) fn topics(&self) -> BTreeSet<Arc<str>> {
         self.slots.keys().map(|partition| partition.topic.clone()).collect()
     }
 

@@ -56,7 +56,7 @@ impl RangeReader {
         let mut backoff = self.cluster.backoff();
         let mut last = None;
         while self.next < self.until {
-            let trouble = match tokio::time::timeout_at(deadline, self.fetch_once(deadline)).await {
+            let trouble = match clock.timeout_at(deadline, self.fetch_once(deadline)).await {
                 Ok(Ok(block)) if block.is_empty() => {
                     if block.is_cut() {
                         if self.bytes_max >= self.bytes_limit {

@@ -6,7 +6,7 @@
 //!   [`ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX`] are, and sequences have no gaps: where one was given up after it had a sequence, the
 //!   partition goes on under a new epoch, from sequence 0, once nothing of the old one is under way.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const BATCH_OVERHEAD_BYTES: usize = 61;
 /// All batches of a producer.
 pub(super) struct Accumulator {
     config: Limits,
-    queues: RwLock<HashMap<TopicPartition, Arc<Queue>>>,
+    queues: RwLock<Queues>,
     /// Batches that are neither acknowledged nor given up, by a number of their own.
     outstanding: Mutex<Outstanding>,
 }
@@ -58,10 +58,18 @@ impl From<&ProducerConfig> for Limits {
     }
 }
 
+/// The partitions that were ever written to.
+#[derive(Default)]
+struct Queues {
+    by_partition: HashMap<TopicPartition, Arc<Queue>>,
+    /// The same, in the order they were first written to.
+    all: Vec<Arc<Queue>>,
+}
+
 #[derive(Default)]
 struct Outstanding {
     next: u64,
-    outcomes: HashMap<u64, Arc<Outcome>>,
+    outcomes: BTreeMap<u64, Arc<Outcome>>,
 }
 
 /// The batches of one partition.
@@ -164,17 +172,22 @@ impl Accumulator {
     }
 
     fn queue(&self, partition: &TopicPartition) -> Arc<Queue> {
-        if let Some(queue) = self.queues.read().get(partition) {
+        if let Some(queue) = self.queues.read().by_partition.get(partition) {
             return queue.clone();
         }
         let mut queues = self.queues.write();
-        let new = || Arc::new(Queue { partition: partition.clone(), state: Mutex::default() });
-        queues.entry(partition.clone()).or_insert_with(new).clone()
+        if let Some(queue) = queues.by_partition.get(partition) {
+            return queue.clone();
+        }
+        let queue = Arc::new(Queue { partition: partition.clone(), state: Mutex::default() });
+        queues.by_partition.insert(partition.clone(), queue.clone());
+        queues.all.push(queue.clone());
+        queue
     }
 
     /// All partitions that were ever written to.
     pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
-        self.queues.read().values().cloned().collect()
+        self.queues.read().all.clone()
     }
 
     /// Whether the head of a queue is to be sent. `hurry` sends what would otherwise linger: at a flush, at the end, and where memory is short.

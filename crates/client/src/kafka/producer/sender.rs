@@ -3,7 +3,7 @@
 //! One loop decides what is sent where; a worker per broker packs and compresses batches and puts requests on the wire in the order the loop
 //! gave them; a task per request waits for its answer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -45,7 +45,7 @@ struct Node {
 /// Runs until the producer is closed and nothing is left to deliver.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut sender = Sender {
-        nodes: HashMap::new(),
+        nodes: BTreeMap::new(),
         identity: None,
         idempotent: shared.config.enable_idempotence,
         identity_retry_at: None,
@@ -70,7 +70,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 struct Sender {
     shared: Arc<Shared>,
-    nodes: HashMap<BrokerId, Node>,
+    nodes: BTreeMap<BrokerId, Node>,
     /// What sequences count under; `None` until a broker has given it.
     identity: Option<Identity>,
     idempotent: bool,
@@ -103,7 +103,7 @@ impl Sender {
             self.rotation = (self.rotation + 1) % queues.len();
             queues.rotate_left(self.rotation);
         }
-        let mut requests: HashMap<BrokerId, (Vec<Batch>, usize)> = HashMap::new();
+        let mut requests: BTreeMap<BrokerId, (Vec<Batch>, usize)> = BTreeMap::new();
         let mut leaderless = BTreeSet::new();
         for queue in &queues {
             match shared.accumulator.readiness(queue, now, hurry, self.idempotent) {

@@ -13,8 +13,7 @@ use runtime::Clock;
 
 use super::super::clients::{self, TOPIC};
 use super::super::history::{Partition, Violation, broken};
-use super::super::network::{Piece, Way};
-use super::super::plan::{Endings, Mischief};
+use super::super::plan::{Endings, Mischief, Tier};
 use super::super::server::{Became, Fetching};
 use super::super::take_panic;
 use super::{CALL_WAIT, Caller, Event, World};
@@ -45,13 +44,7 @@ impl World {
         self.say(|| format!("broker {broker} is killed{}", if power_cut { " with its machine" } else { "" }));
         self.servers[broker].kill(seed);
         self.held[broker].clear();
-        for stream in self.network.streams_of(broker) {
-            // A machine without power says no goodbye.
-            if !power_cut {
-                self.send_piece(stream, Way::Up, Piece::End);
-            }
-            self.network.forget(stream);
-        }
+        self.leave_streams(broker, power_cut);
     }
 
     /// Has somebody start a broker again, after a while.
@@ -153,7 +146,7 @@ impl World {
 
     /// Has the fetchers of a broker ask what they want to ask.
     pub(super) fn ask_leaders(&mut self, broker: usize) {
-        if !self.servers[broker].is_serving() {
+        if self.plan.tier == Tier::Streams || !self.servers[broker].is_serving() {
             return;
         }
         let Some(state) = self.servers[broker].state().cloned() else { return };
@@ -211,7 +204,7 @@ impl World {
                         asked.last_fetched_epoch = hosted.log().latest_epoch().map_or(-1, |epoch| epoch.0);
                     }
                 }
-                Mischief::None | Mischief::AcknowledgeBeforeIsr => {}
+                _ => {}
             }
         }
     }
