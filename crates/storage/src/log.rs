@@ -371,6 +371,7 @@ impl Log {
             self.sync_names()?;
         }
         for segment in unsynced.iter().rev().skip(1) {
+            segment.sync_indexes()?;
             segment.log_file().unpin();
         }
         self.durable.fetch_max(up_to.0, Ordering::AcqRel);

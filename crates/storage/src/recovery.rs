@@ -126,6 +126,10 @@ pub(crate) fn load(
         }
     }
 
+    for segment in segments.values().rev().skip(1) {
+        segment.write_out_rebuilt()?;
+    }
+
     let mut log_start = options.log_start.max(bases.first().copied().unwrap_or(0));
     let mut log_end = segments.last_key_value().map_or(log_start, |(_, segment)| segment.end().next_offset);
     if log_end < options.recovery_point {

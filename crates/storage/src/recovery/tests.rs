@@ -4,7 +4,7 @@ use runtime::disk::Open;
 use std::path::Path;
 
 use super::*;
-use crate::testing::{TestDir, append, crash, partition, records_from, sequenced, try_append, values};
+use crate::testing::{TestDir, append, append_at, crash, partition, records_from, sequenced, try_append, values};
 
 fn small_segments() -> LogConfig {
     LogConfig { segment_bytes: 400, index_interval_bytes: 80, ..LogConfig::default() }
@@ -76,6 +76,47 @@ fn producers_are_remembered_across_a_crash_and_a_shutdown() {
     let log = manager.get(&partition()).unwrap();
     assert!(try_append(&log, &mut sequenced(7, 0, 20, &["x"])).unwrap().duplicate);
     assert_eq!(log.log_end_offset().0, 21);
+}
+
+/// No record is passed over by its timestamp, or deleted for one that its file has: neither after a start that built the indexes anew and one that believed them, nor with a time
+/// index that has lost its entries.
+#[test]
+fn times_are_those_of_the_records_whatever_became_of_the_index() {
+    const FIRST: i64 = 1_000_000;
+    let config = LogConfig { retention_ms: 100_000, ..small_segments() };
+    for emptied in [false, true] {
+        let dir = TestDir::new(config.clone());
+        let (manager, log) = dir.log();
+        for n in 0..40 {
+            append_at(&log, &["x"], FIRST + n);
+        }
+        let index = dir.log_path("00000000000000000000.timeindex");
+        if emptied {
+            manager.shutdown().unwrap();
+            Disk::real().open(&index, Open::Truncate).unwrap();
+        } else {
+            crash(manager);
+            // The crash came before the first recovery point.
+            let _ = std::fs::remove_file(dir.path().join("recovery-point-offset-checkpoint"));
+            let (manager, report) = dir.open();
+            assert!(report.recovered.iter().any(|(_, recovery)| recovery.indexes_rebuilt > 1), "{report:?}");
+            manager.shutdown().unwrap();
+        }
+        let (manager, report) = dir.open();
+        assert!(report.clean);
+        let log = manager.get(&partition()).unwrap();
+        assert!(log.segments().len() > 3);
+        log.segments().iter().for_each(|segment| segment.set_modified_ms(0).unwrap());
+        log.set_high_watermark(log.log_end_offset());
+        assert_eq!(log.run_retention(FIRST + 50_000).unwrap(), 0, "emptied: {emptied}");
+        for n in 0..40 {
+            let found = log.offset_for_timestamp(FIRST + n).unwrap();
+            assert_eq!(found.map(|found| found.offset.0), Some(n), "emptied: {emptied}");
+        }
+        log.run_maintenance(FIRST).unwrap();
+        assert!(Disk::real().file_len(&index).unwrap() > 0, "emptied: {emptied}");
+        assert!(log.run_retention(FIRST + 200_000).unwrap() > 0);
+    }
 }
 
 /// A producer has up to five requests in flight. Those that were stored before a segment was rolled must be known after a kill, too.

@@ -59,6 +59,19 @@ impl Segment {
         written.map_err(|error| self.dir.log_dir().write_failed("write index of", &self.log.path(), error))
     }
 
+    /// Writes out what a start has built anew: a closed segment holds nothing in memory, and the next start may believe its files. A disk that is full keeps it from being written,
+    /// and the log from nothing else.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn write_out_rebuilt(&self) -> Result<()> {
+        let written = self.time_index.write_out().and_then(|()| self.offset_index.write_out());
+        match written.map_err(|error| self.dir.log_dir().write_failed("write index of", &self.log.path(), error)) {
+            Err(StorageError::NoSpace { .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes the files of the indexes. A segment without records has none: what is to be opened and removed with 10,000 logs that nobody writes to should be little.
     ///
     /// # Errors
@@ -86,7 +99,8 @@ impl Segment {
         set.map_err(|error| self.dir.log_dir().write_failed("set the time of", &self.log.path(), error))
     }
 
-    /// Waits until both indexes are on stable storage. They can be built anew, so this is done at a clean shutdown and not before.
+    /// Waits until both indexes are on stable storage: those of a closed segment before the log counts as synced beyond it, for then they are believed; those of the last one at a
+    /// shutdown in order.
     ///
     /// # Errors
     /// What the file system says; the directory is offline then.

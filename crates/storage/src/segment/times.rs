@@ -10,8 +10,8 @@ use crate::segment::Segment;
 use crate::time_index::TimeEntry;
 
 impl Segment {
-    /// Holds the largest timestamp, which a start takes from the last entry of the time index, against the batch it names. Where the two differ, the whole segment is
-    /// looked through. Once for each start.
+    /// Holds the largest timestamp, which a start takes from the last entry of the time index, against the batch it names. Where the two differ, or there is no entry, the whole
+    /// segment is looked through. Once for each start.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -19,18 +19,32 @@ impl Segment {
         if self.times_checked.load(Ordering::Acquire) {
             return Ok(());
         }
-        if let Some(last) = self.time_index.last()
-            && !self.fits(&last)?
-        {
-            let found = self.largest_of_batches(last.timestamp)?;
-            let mut end = self.end.lock();
-            (end.max_timestamp, end.offset_of_max_timestamp) = found;
-            drop(end);
-            self.note_wrong_index();
-            tracing::warn!(
-                file = %self.time_index.file().path().display(), timestamp = last.timestamp, offset = last.offset,
-                largest = found.0, "the last entry of a time index does not fit the log; the batches' own timestamps count"
-            );
+        match self.time_index.last() {
+            Some(last) if !self.fits(&last)? => {
+                let found = self.largest_of_batches(last.timestamp)?;
+                let mut end = self.end.lock();
+                (end.max_timestamp, end.offset_of_max_timestamp) = found;
+                drop(end);
+                self.note_wrong_index();
+                tracing::warn!(
+                    file = %self.time_index.file().path().display(), timestamp = last.timestamp, offset = last.offset,
+                    largest = found.0, "the last entry of a time index does not fit the log; the batches' own timestamps count"
+                );
+            }
+            // Old messages carry no timestamps; else an index without entries has lost them.
+            None if self.size() > 0 => {
+                let found = self.largest_of_batches(NO_TIMESTAMP)?;
+                let mut end = self.end.lock();
+                // What is appended meanwhile may be later.
+                if found.0 > end.max_timestamp {
+                    (end.max_timestamp, end.offset_of_max_timestamp) = found;
+                }
+                drop(end);
+                if found.0 != NO_TIMESTAMP {
+                    self.note_wrong_index();
+                }
+            }
+            _ => {}
         }
         self.times_checked.store(true, Ordering::Release);
         Ok(())
