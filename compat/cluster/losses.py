@@ -7,7 +7,7 @@ import signal
 import time
 
 import confluent_kafka
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import disks
@@ -22,6 +22,7 @@ from servers import BROKER_PORT
 SESSION_MS = 3000
 REPLICAS_S = 20
 DELIVERY_S = 30
+STORE_GONE_S = 5   # within which a client is served while there is no store
 REFUSED_S = 2      # within which a write is refused, or hangs, that must not be acknowledged
 
 
@@ -222,8 +223,43 @@ def the_leader_returns_before_anybody_noticed(cluster, number, rng):
     script.nothing_is_lost()
 
 
+def the_store_is_gone_for_a_while(cluster, number, rng):
+    """A store without a majority, beyond the brokers' session time-out: what needs no change of metadata goes on, what does is refused in time, and nobody has to be started again."""
+    script = Script(cluster, number, [0, 1, 2], min_insync_replicas=2)
+    expect(script.send(5), 5, "records acknowledged")
+    lives = [broker.starts for broker in cluster.brokers]
+    gone = rng.sample(cluster.stores, len(cluster.stores) // 2 + 1)
+    for store in gone:
+        store.end(signal.SIGKILL)
+    time.sleep(SESSION_MS / 1000 + rng.uniform(1, 3))
+    # Clients that never were here before: they ask who leads, write and read.
+    expect(script.send(5, seconds=STORE_GONE_S), 5, "records acknowledged without a store")
+    expect(len(script.read()), 10, "records read without a store")
+    refused = created(cluster, f"{script.topic}-late", STORE_GONE_S)
+    if refused is None:
+        raise Failed("a topic was created without a store")
+    expect(refused, KafkaError.REQUEST_TIMED_OUT, "the broker's own answer to a request that it cannot carry out")
+    for store in gone:
+        store.start()
+    for store in gone:
+        store.wait_ready()
+    cluster.wait(lambda: created(cluster, f"{script.topic}-late", STORE_GONE_S) in (None, KafkaError.TOPIC_ALREADY_EXISTS), "a new topic, now that the store is back", 30)
+    script.nothing_is_lost()
+    expect([broker.starts for broker in cluster.brokers], lives, "starts of the brokers")
+
+
+def created(cluster, topic, seconds):
+    """Asks for a topic; gives None where it was made, or the code of the refusal."""
+    admin = AdminClient(settings(cluster))
+    try:
+        admin.create_topics([NewTopic(topic, 1, 3)], operation_timeout=seconds, request_timeout=3 * seconds)[topic].result(4 * seconds)
+    except KafkaException as error:
+        return error.args[0].code()
+    return None
+
+
 SCRIPTS = [follower_restarts_and_the_leader_dies, logs_part_after_both_fail, leaders_change_twice_in_a_row, last_replica_standing, no_unclean_leader_by_default,
-           the_leader_returns_before_anybody_noticed]
+           the_leader_returns_before_anybody_noticed, the_store_is_gone_for_a_while]
 NEEDS_DISKS = {last_replica_standing, the_leader_returns_before_anybody_noticed}
 
 

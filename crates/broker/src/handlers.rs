@@ -43,6 +43,7 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+mod refused;
 pub mod sync_group;
 
 use std::future::Future;

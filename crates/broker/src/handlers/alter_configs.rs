@@ -12,8 +12,8 @@ use protocol::messages::incremental_alter_configs::{
 };
 use protocol::wire::Str;
 
-use super::create_topics::Refused;
 use super::describe_configs::{BROKER, BROKER_LOGGER, TOPIC, check_broker};
+use super::refused::{Refused, tree_error};
 use super::{RequestContext, broker_loggers};
 use crate::config::key::{Kind, Update, split_list};
 use crate::config::{broker_keys, dynamic, topic};
@@ -187,9 +187,7 @@ async fn write(
     overrides: &BTreeMap<String, String>,
     shows: impl Fn(&Image) -> bool,
 ) -> Result<(), Refused> {
-    configure(&broker.zookeeper.session(), path, overrides)
-        .await
-        .map_err(|error| (ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()))?;
+    configure(&broker.zookeeper.session(), path, overrides).await.map_err(|error| tree_error(&error))?;
     let limit = broker.clock.now() + SHOWN_LIMIT;
     broker.metadata.wait_until(broker.clock, limit, shows).await;
     Ok(())

@@ -14,7 +14,7 @@ use protocol::types::Uuid;
 use protocol::wire::Str;
 
 use super::RequestContext;
-use super::create_topics::{NOT_CONTROLLER_TEXT, Refused, timeout};
+use super::refused::{NOT_CONTROLLER_TEXT, Refused, timeout, tree_error};
 use crate::controller::plan::Action;
 use crate::controller::reassignment::{self, Move};
 use crate::controller::{Fence, carry_out};
@@ -104,7 +104,7 @@ async fn alter(
         Err(ZkError::Multi { path, .. }) if path == paths::CONTROLLER_EPOCH => return Err(ErrorCode::NOT_CONTROLLER),
         Err(error) => {
             tracing::warn!(topic = name, %error, "cannot write a move of replicas");
-            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+            return Err(tree_error(&error).0);
         }
     }
     let before = topic.zk_version;

@@ -9,7 +9,7 @@ use protocol::wire::Str;
 use tracing::info;
 
 use super::alter_configs::{APPEND, DELETE, SET, SUBTRACT};
-use super::create_topics::Refused;
+use super::refused::Refused;
 use crate::loggers::{Level, ROOT};
 use crate::state::BrokerState;
 

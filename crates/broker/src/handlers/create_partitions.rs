@@ -11,7 +11,8 @@ use protocol::wire::Str;
 use runtime::clock::Instant;
 
 use super::RequestContext;
-use super::create_topics::{Refused, candidates, check_assignment, not_controller, timeout, too_few};
+use super::create_topics::{candidates, check_assignment, too_few};
+use super::refused::{Refused, not_controller, timeout, tree_error};
 use crate::controller::assignment::{Start, assign};
 use crate::controller::topics::{PARTITIONS_MAX, grow};
 use crate::metadata::{Image, Topic};
@@ -65,7 +66,7 @@ async fn grow_one(
     }
     grow(&broker.zookeeper.session(), fence, topic, &added).await.map_err(|error| match error.is_bad_version() {
         true => (ErrorCode::REASSIGNMENT_IN_PROGRESS, "The topic changed meanwhile; ask again.".to_owned()),
-        false => (ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()),
+        false => tree_error(&error),
     })?;
     let count = usize::try_from(asked.count).unwrap_or_default();
     let shows = |image: &Image| {

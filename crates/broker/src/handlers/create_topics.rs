@@ -15,24 +15,17 @@ use protocol::wire::Str;
 use runtime::clock::Instant;
 
 use super::RequestContext;
+use super::refused::{Refused, not_controller, timeout, tree_error};
 use crate::config::topic::{TOPIC_KEYS, effective, validate};
 use crate::controller::assignment::{Candidate, Start, assign};
 use crate::controller::topics::{NewTopic, PARTITIONS_MAX, collisions, create, validate_name};
 use crate::metadata::Image;
 use crate::state::BrokerState;
 
-/// Longest wait for leaders that a request may ask for.
-const TIMEOUT_MS_MAX: i32 = 10 * 60 * 1000;
 /// How long a topic that is created on demand may take before it may be asked for again.
 const ON_DEMAND_LIMIT: Duration = Duration::from_secs(30);
 /// Topics that may be under way on demand at a time; more are told to ask again.
 const ON_DEMAND_MAX: usize = 1_000;
-
-/// Kafka's text for NOT_CONTROLLER.
-pub(super) const NOT_CONTROLLER_TEXT: &str = "This is not the correct controller for this cluster.";
-
-/// Why an admin request was refused: the code and what is wrong, for people.
-pub type Refused = (ErrorCode, String);
 
 /// Creates topics one by one.
 pub async fn handle(
@@ -69,16 +62,6 @@ pub async fn handle(
     CreateTopicsResponse { topics, ..Default::default() }
 }
 
-/// What a broker answers that is not the controller. Clients ask the one that Metadata names then.
-pub(super) fn not_controller() -> Refused {
-    (ErrorCode::NOT_CONTROLLER, NOT_CONTROLLER_TEXT.to_owned())
-}
-
-/// A wait that a request asks for, within bounds.
-pub(super) fn timeout(timeout_ms: i32) -> Duration {
-    Duration::from_millis(timeout_ms.clamp(0, TIMEOUT_MS_MAX).unsigned_abs().into())
-}
-
 async fn create_one(
     broker: &BrokerState,
     topic: CreatableTopic,
@@ -110,7 +93,7 @@ async fn write(broker: &BrokerState, image: &Image, new: &NewTopic) -> Result<()
         }
         Err(error) if error.is_node_exists() => Err(exists(&new.name)),
         Err(error) if error.is_bad_version() => Err(not_controller()),
-        Err(error) => Err((ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string())),
+        Err(error) => Err(tree_error(&error)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! DeleteRecords: moves the start of partitions forward (KIP-107).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use protocol::error::ErrorCode;
 use protocol::messages::delete_records::{
@@ -10,6 +9,7 @@ use protocol::messages::delete_records::{
 use protocol::types::Offset;
 
 use super::RequestContext;
+use super::refused::timeout;
 use crate::replica_manager::HostedPartition;
 use crate::state::BrokerState;
 
@@ -17,9 +17,6 @@ use crate::state::BrokerState;
 const HIGH_WATERMARK: i64 = -1;
 /// Low watermark of a partition whose records were not deleted.
 const NO_LOW_WATERMARK: i64 = -1;
-
-/// Longest wait for followers that a request may ask for.
-const TIMEOUT_MS_MAX: i32 = 10 * 60 * 1000;
 
 /// Deletes partition by partition; whole segments go from the disk, so it runs on the pool for that. It is answered once every living replica has done the same, or with REQUEST_TIMED_OUT
 /// (Kafka's `DelayedDeleteRecords`): what was answered with success cannot be read from anybody who leads next.
@@ -29,8 +26,7 @@ pub async fn handle(
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let image = broker.metadata.image();
-    let timeout_ms = request.timeout_ms.clamp(0, TIMEOUT_MS_MAX);
-    let deadline = broker.clock.now() + Duration::from_millis(timeout_ms.unsigned_abs().into());
+    let deadline = broker.clock.now() + timeout(request.timeout_ms);
     let mut deleted = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());

@@ -9,7 +9,7 @@ use protocol::wire::Str;
 use runtime::clock::Instant;
 
 use super::RequestContext;
-use super::create_topics::{Refused, not_controller, timeout};
+use super::refused::{Refused, not_controller, timeout, tree_error};
 use crate::controller::topics::request_deletion;
 use crate::state::BrokerState;
 
@@ -75,9 +75,7 @@ async fn delete(broker: &BrokerState, version: i16, name: &str, deadline: Instan
         };
         return Err((code, "Topic deletion is disabled.".to_owned()));
     }
-    request_deletion(&broker.zookeeper.session(), name)
-        .await
-        .map_err(|error| (ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()))?;
+    request_deletion(&broker.zookeeper.session(), name).await.map_err(|error| tree_error(&error))?;
     match broker.metadata.wait_until(broker.clock, deadline, |image| image.topic(name).is_none()).await {
         Some(_) => Ok(()),
         None => {

@@ -9,7 +9,7 @@ use protocol::messages::describe_configs::{
 };
 use protocol::wire::Str;
 
-use super::create_topics::Refused;
+use super::refused::Refused;
 use super::{RequestContext, broker_loggers};
 use crate::config::broker_keys::KEYS;
 use crate::config::dynamic::DYNAMIC_KEYS;

@@ -12,7 +12,7 @@ use protocol::wire::Str;
 use replication::election::Election;
 
 use super::RequestContext;
-use super::create_topics::{NOT_CONTROLLER_TEXT, Refused, timeout};
+use super::refused::{NOT_CONTROLLER_TEXT, Refused, timeout, tree_error};
 use crate::controller::plan::{NotElected, SetState, elect_on_request};
 use crate::controller::{Fence, write_states};
 use crate::metadata::Image;
@@ -66,7 +66,7 @@ pub async fn handle(
                 replace_elected(&mut outcomes, &late);
             }
         }
-        Err(error) => replace_elected(&mut outcomes, &(ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string())),
+        Err(error) => replace_elected(&mut outcomes, &tree_error(&error)),
     }
     respond(ErrorCode::NONE, outcomes)
 }

@@ -10,7 +10,7 @@ use protocol::messages::list_partition_reassignments::{
 use protocol::wire::Str;
 
 use super::RequestContext;
-use super::create_topics::NOT_CONTROLLER_TEXT;
+use super::refused::NOT_CONTROLLER_TEXT;
 use crate::controller::reassignment::is_moving;
 use crate::metadata::Topic;
 use crate::state::BrokerState;

@@ -17,6 +17,7 @@ use protocol::messages::produce::{
 use protocol::wire::{Reader, Str, WireError};
 use storage::{AppendError, AppendOptions};
 
+use super::refused::timeout;
 use super::{RequestContext, Session, ready};
 use crate::metadata::image::is_internal;
 use crate::network::Answer;
@@ -25,9 +26,6 @@ use crate::replica_manager::HostedPartition;
 use crate::replica_manager::partition::{AppendRefused, Appended};
 use crate::replica_manager::validation::{Prepared, Refusal, prepare};
 use crate::state::BrokerState;
-
-/// Longest wait for acks that a request may ask for: beyond any client's own patience.
-const TIMEOUT_MS_MAX: i32 = 10 * 60 * 1000;
 
 /// The client id by which Kafka's own tools may write into internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -66,14 +64,14 @@ pub fn start(
     drop(reader);
     // Nothing may share the frame when its batches are patched in place.
     let context = context.detached();
-    let (acks, timeout_ms) = (request.acks, request.timeout_ms.clamp(0, TIMEOUT_MS_MAX));
+    let (acks, limit) = (request.acks, timeout(request.timeout_ms));
     let mut topics = look_at(broker, &context, request, &frame);
     append(broker, acks, &mut topics, frame, session);
     if acks == 0 {
         return Ok(answer_nobody(&topics));
     }
     if !settle_acks(&mut topics) {
-        return Ok(wait_for_acks(broker.clone(), context, topics, timeout_ms));
+        return Ok(wait_for_acks(broker.clone(), context, topics, limit));
     }
     let response = respond(broker, &context, topics);
     Ok(ready(context.respond(&response)))
@@ -208,9 +206,9 @@ fn wait_for_acks(
     broker: Arc<BrokerState>,
     context: RequestContext,
     mut topics: Vec<TopicJobs>,
-    timeout_ms: i32,
+    limit: Duration,
 ) -> Answer {
-    let deadline = broker.clock.now() + Duration::from_millis(timeout_ms.unsigned_abs().into());
+    let deadline = broker.clock.now() + limit;
     let flusher = broker.replicas.logs().flusher().clone();
     // Syncs of all partitions are asked for before any is waited for, so that they share the flusher's threads.
     for job in jobs(&topics) {

@@ -89,7 +89,7 @@ fn who_is_in_sync_has_what_was_fetched_past() {
 fn the_low_watermark_waits_for_every_living_replica() {
     let mut partition = leader(&[1, 2, 3], &[1, 2, 3], 1, FlushBeforeAck::Never);
     let _ = append(&mut partition, 9);
-    let mut fetch = |partition: &mut Partition, replica, start| {
+    let fetch = |partition: &mut Partition, replica, start| {
         let fetch = FollowerFetch {
             replica: BrokerId(replica),
             broker_epoch: None,
