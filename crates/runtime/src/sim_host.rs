@@ -56,6 +56,16 @@ pub enum NetCall {
     },
 }
 
+impl NetCall {
+    fn order(&self) -> (u64, &str) {
+        match self {
+            NetCall::Connect { to, .. } => (0, to),
+            NetCall::Ask { .. } => (0, ""),
+            NetCall::Send { connection, .. } | NetCall::Close { connection } => (*connection, ""),
+        }
+    }
+}
+
 /// One host of a simulated world. Copies are the same host.
 #[derive(Debug, Clone)]
 pub struct SimHost {
@@ -115,10 +125,15 @@ impl SimHost {
         Entered(CURRENT.with(|current| current.borrow_mut().replace(self.clone())))
     }
 
-    /// What it has asked of its network since the last call.
+    /// What it has asked of its network since the last call. What was asked at one moment on several connections comes in the order of their numbers: those who watch one
+    /// value are woken by tokio in an order that no seed decides.
     #[must_use]
     pub fn take_calls(&self) -> Vec<NetCall> {
-        std::mem::take(&mut *lock(&self.calls))
+        let mut calls = std::mem::take(&mut *lock(&self.calls));
+        if self.speaks_in_streams {
+            calls.sort_by(|one, other| one.order().cmp(&other.order()));
+        }
+        calls
     }
 
     /// Both ends of a connection of this host, of which at most `window` bytes are on their way at a time: more waits until [`FarEnd::took`] makes room.

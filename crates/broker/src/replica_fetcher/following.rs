@@ -30,6 +30,9 @@ use crate::replica_manager::throttle::{THROTTLED_PAUSE, Throttle};
 /// First pause after an error that passes by itself, such as a leader that has not heard of its election yet. It doubles up to `replica.fetch.backoff.ms`.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 
+/// How often it is looked whether the disk has what a partition must not be fetched on before.
+const FLUSH_PAUSE: Duration = Duration::from_millis(20);
+
 /// Epoch of a request that begins a session.
 const INITIAL_EPOCH: i32 = 0;
 
@@ -43,6 +46,7 @@ pub struct Following {
     /// Names of topics, as the leader answers by their ids.
     topics: HashMap<Uuid, Arc<str>>,
     session: Session,
+    unflushed: Vec<Arc<HostedPartition>>,
 }
 
 struct Followed {
@@ -100,6 +104,7 @@ impl Following {
             partitions: BTreeMap::new(),
             topics: HashMap::new(),
             session: Session { epoch: INITIAL_EPOCH, ..Session::default() },
+            unflushed: Vec::new(),
         }
     }
 
@@ -167,6 +172,11 @@ impl Following {
         self.partitions.values().filter_map(|followed| followed.paused_until).min()
     }
 
+    /// Partitions that the last request left out because their disks have not all of them yet (`log.flush.before.ack=always`): somebody must sync them.
+    pub fn take_unflushed(&mut self) -> Vec<Arc<HostedPartition>> {
+        std::mem::take(&mut self.unflushed)
+    }
+
     /// The next request; none where there is nothing to ask for now. `broker_epoch` is the epoch of this broker's registration (KIP-903), -1 for unknown.
     pub fn request(&mut self, now: Instant, broker_epoch: i64) -> Option<FetchRequest> {
         let is_full = self.session.epoch == INITIAL_EPOCH;
@@ -183,10 +193,14 @@ impl Following {
                 // A fetch says that this replica is able to follow, and would bring one whose disk failed or is full back into the ISR.
                 followed.paused_until = Some(now + self.settings.pause_max);
             }
+            if followed.paused_until.is_none_or(|until| until <= now) && followed.hosted.must_flush_before_fetch() {
+                // Appended by whoever was followed before, or when this replica led: that its disk has it is news to nobody, so it is looked for again.
+                followed.paused_until = Some(now + FLUSH_PAUSE);
+                self.unflushed.push(followed.hosted.clone());
+            }
             let ready = followed.paused_until.is_none_or(|until| until <= now)
                 // A topic that an old tool made has no id until the controller has met it.
-                && topic_id != Uuid::ZERO
-                && !followed.hosted.must_flush_before_fetch();
+                && topic_id != Uuid::ZERO;
             if !ready {
                 if let Some(asked) = followed.asked.take() {
                     self.session.forgotten.push((asked.topic_id, partition.partition));

@@ -74,10 +74,13 @@ async fn fetch_for_ever(fetcher: &Fetcher, common: &Common) {
     let mut pause = RECONNECT_PAUSE_MIN;
     loop {
         let now = common.clock.now();
-        let (request, due) = {
+        let (request, due, unflushed) = {
             let mut following = fetcher.following();
-            (following.request(now, common.broker_epoch()), following.due())
+            (following.request(now, common.broker_epoch()), following.due(), following.take_unflushed())
         };
+        for hosted in unflushed {
+            common.flusher.request(hosted.log(), hosted.log().log_end_offset(), Box::new(|_| {}));
+        }
         let Some(request) = request else {
             tokio::select! {
                 biased;

@@ -7,6 +7,9 @@ use runtime::sim_time::{SimRandom, SimTime};
 /// Brokers of a world at most.
 pub const BROKERS_MAX: usize = 3;
 
+/// Programs of a world at most.
+pub const PROGRAMS_MAX: usize = 12;
+
 /// The machines of a world.
 #[derive(Clone, Copy)]
 pub struct Machines {
@@ -16,6 +19,8 @@ pub struct Machines {
     pub zookeeper: SimRandom,
     /// Each broker's disk and chance.
     pub brokers: [(SimDisk, SimRandom); BROKERS_MAX],
+    /// Each program's chance.
+    pub programs: [SimRandom; PROGRAMS_MAX],
 }
 
 impl Machines {
@@ -27,6 +32,7 @@ impl Machines {
                 time: SimTime::begin(),
                 zookeeper: SimRandom::new(0),
                 brokers: std::array::from_fn(|_| (SimDisk::new(), SimRandom::new(0))),
+                programs: std::array::from_fn(|_| SimRandom::new(0)),
             };
         }
         let own = OWN.with(|own| *own);

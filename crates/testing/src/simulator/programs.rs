@@ -24,7 +24,7 @@ use runtime::{Clock, Random, SimHost};
 
 use super::history::Partition;
 use super::network::Node;
-use super::plan::{PORT, Plan};
+use super::plan::{PORT, Plan, Tier};
 
 /// What a call of the library may take beyond its own limits: the machine it runs on is slow, not stopped.
 const SLACK: Duration = Duration::from_millis(500);
@@ -105,6 +105,7 @@ pub struct Program {
     pub number: usize,
     /// Its host.
     pub node: Node,
+    random: SimRandom,
     /// How often it was started.
     pub life: u64,
     /// Calls of the library that have not returned, and when they must.
@@ -124,7 +125,10 @@ struct Process {
 
 /// The programs of a plan, in the order of their hosts from `node` on.
 #[must_use]
-pub fn of(plan: &Plan, node: Node) -> Vec<Program> {
+pub fn of(plan: &Plan, node: Node, chances: &[SimRandom]) -> Vec<Program> {
+    if plan.tier == Tier::Messages {
+        return Vec::new();
+    }
     let kinds = [
         (Kind::Produce, plan.producers),
         (Kind::Read, plan.consumers),
@@ -132,16 +136,17 @@ pub fn of(plan: &Plan, node: Node) -> Vec<Program> {
         (Kind::Operate, plan.admins),
     ];
     let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
-    let program = |(number, kind)| Program {
+    let program = |(number, (kind, random)): (usize, (Kind, &SimRandom))| Program {
         kind,
         number,
+        random: *random,
         node: node + number,
         life: 0,
         calls: BTreeMap::new(),
         is_done: false,
         process: None,
     };
-    kinds.enumerate().map(program).collect()
+    kinds.zip(chances).enumerate().map(program).collect()
 }
 
 impl Program {
@@ -152,11 +157,12 @@ impl Program {
     pub fn start(&mut self, clock: Clock, seed: u64, plan: &Plan, busy: bool) {
         self.life += 1;
         self.is_done = false;
+        self.random.begin_again(seed);
         let seat = Seat {
             number: self.number,
             life: self.life,
             clock,
-            random: Random::Sim(SimRandom::new(seed)),
+            random: Random::Sim(self.random),
             plan: Arc::new(plan.clone()),
             busy: Arc::new(AtomicBool::new(busy)),
             closing: Arc::default(),

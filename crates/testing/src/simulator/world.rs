@@ -205,7 +205,7 @@ impl World {
             network: Network::new(plan.weather.clone()),
             producers: (0..producers as u64).map(|number| Producer::new(number, plan.partitions)).collect(),
             consumers: (0..consumers).map(|_| Consumer::default()).collect(),
-            programs: if plan.tier == Tier::Streams { super::programs::of(&plan, brokers + 1) } else { Vec::new() },
+            programs: super::programs::of(&plan, brokers + 1, &machines.programs),
             group: Group::default(),
             topics: BTreeSet::new(),
             progress: BTreeMap::new(),

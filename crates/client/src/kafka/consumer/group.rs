@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use protocol::error::ErrorCode;
 use protocol::types::{Offset, TopicPartition};
 use runtime::Task;
 use runtime::clock::Instant;
@@ -423,6 +424,11 @@ impl GroupConsumer {
 
 async fn commit(membership: &Membership, offsets: &[OffsetToCommit], deadline: Instant) -> Result<()> {
     let member = membership.member();
+    if member.generation < 0 {
+        // Without a generation a coordinator takes a commit for one of nobody's, and keeps it where the group has just no members.
+        let group = membership.coordinator.group().to_owned();
+        return Err(ClientError::CommitFailed { group, code: ErrorCode::UNKNOWN_MEMBER_ID });
+    }
     let committed = membership.coordinator.commit(&member, offsets, deadline).await;
     committed.inspect_err(|error| membership.judge_commit(error))
 }

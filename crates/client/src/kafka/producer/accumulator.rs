@@ -4,7 +4,8 @@
 //! - batches are drained in the order they were filled; a batch that comes back is put where it was;
 //! - an idempotent batch that is sent again is sent only when no earlier one is under way, at most
 //!   [`ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX`] are, and sequences have no gaps: where one was given up after it had a sequence, the
-//!   partition goes on under a new epoch, from sequence 0, once nothing of the old one is under way.
+//!   partition goes on under a new epoch, from sequence 0, once what was numbered behind it has come to an end under the old one. Nobody knows whether
+//!   what was given up is stored, nor what came behind it: a batch gets another number only when a broker said that it lacks those before it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -85,7 +86,9 @@ struct QueueState {
     in_flight: BTreeSet<u64>,
     identity: Option<Identity>,
     next_sequence: i32,
-    /// The sequence has a gap: go on under a new epoch.
+    /// A batch that had a sequence was given up, and may be stored: new ones need a new epoch, and wait for those that are numbered.
+    has_gap: bool,
+    /// What is numbered is not stored: it goes on under a new epoch, too.
     needs_new_epoch: bool,
 }
 
@@ -209,7 +212,7 @@ impl Accumulator {
         if !idempotent {
             return !self.config.keeps_order || state.in_flight.is_empty();
         }
-        if state.needs_new_epoch {
+        if state.needs_new_identity(head) {
             return state.in_flight.is_empty();
         }
         let earlier_under_way = state.in_flight.first().is_some_and(|first| *first < head.ordinal);
@@ -220,15 +223,14 @@ impl Accumulator {
     pub(super) fn drain(&self, queue: &Queue, numbering: Numbering, room: usize) -> Drained {
         let mut state = queue.state.lock();
         let idempotent = numbering != Numbering::Off;
-        let fits = |head: &Batch| head.size() <= room && self.may_send(&state, head, idempotent);
-        if !state.batches.front().is_some_and(fits) {
-            return Drained::Nothing;
-        }
+        let fits = |head: &&Batch| head.size() <= room && self.may_send(&state, head, idempotent);
+        let Some(head) = state.batches.front().filter(fits) else { return Drained::Nothing };
         if let Numbering::On(identity) = numbering {
-            if state.needs_new_epoch && state.identity == Some(identity) {
+            let is_over = state.needs_new_identity(head);
+            if is_over && state.identity == Some(identity) {
                 return Drained::NeedsNewEpoch;
             }
-            state.adopt(identity);
+            state.adopt(identity, is_over);
         }
         let Some(mut batch) = state.batches.pop_front() else { return Drained::Nothing };
         if let Some(identity) = state.identity.filter(|_| idempotent)
@@ -250,7 +252,7 @@ impl Accumulator {
             let mut state = queue.state.lock();
             state.in_flight.remove(&ordinal);
             // A batch that was given up leaves a gap in the sequence.
-            state.needs_new_epoch |= result.is_err() && batch.sequence.is_some();
+            state.has_gap |= result.is_err() && batch.sequence.is_some();
         }
         match result {
             Ok(acked) => batch.succeed(acked),
@@ -288,7 +290,7 @@ impl Accumulator {
                     break;
                 }
                 let Some(batch) = state.batches.pop_front() else { break };
-                state.needs_new_epoch |= batch.sequence.is_some();
+                state.has_gap |= batch.sequence.is_some();
                 let error = timed_out(&batch, age);
                 expired.push((batch, error));
             }
@@ -326,14 +328,20 @@ impl Accumulator {
 }
 
 impl QueueState {
-    /// Goes over to a new identity where nothing is numbered under the old one, or where the old sequence has a gap.
-    fn adopt(&mut self, identity: Identity) {
+    /// Whether `head` can only be sent under an identity that is new to the brokers.
+    fn needs_new_identity(&self, head: &Batch) -> bool {
+        self.needs_new_epoch || (self.has_gap && head.sequence.is_none())
+    }
+
+    /// Goes over to a new identity where nothing is numbered under the old one, or where the old one `is_over`.
+    fn adopt(&mut self, identity: Identity, is_over: bool) {
         if self.identity == Some(identity) {
             return;
         }
-        if self.needs_new_epoch {
-            // Nothing is under way (see `may_send`), so what was numbered can be numbered anew.
+        if is_over {
+            // Nothing is under way (see `may_send`), so what was numbered and is not stored can be numbered anew.
             self.needs_new_epoch = false;
+            self.has_gap = false;
             self.identity = Some(identity);
             self.next_sequence = 0;
             for batch in self.batches.iter_mut().filter(|batch| batch.sequence.is_some()) {

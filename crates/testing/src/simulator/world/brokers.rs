@@ -164,10 +164,14 @@ impl World {
             }
             process.fetches.remove(&leader);
             let broker_epoch = state.metadata.image().brokers.get(&(broker as i32)).map_or(-1, |own| own.epoch);
-            let (request, due) = {
+            let (request, due, unflushed) = {
                 let mut following = fetcher.following();
-                (following.request(clock.now(), broker_epoch), following.due())
+                (following.request(clock.now(), broker_epoch), following.due(), following.take_unflushed())
             };
+            for hosted in unflushed {
+                let end = hosted.log().log_end_offset();
+                state.replicas.logs().flusher().request(hosted.log(), end, Box::new(|_| {}));
+            }
             let Some(mut request) = request else {
                 if let Some(due) = due {
                     let wait = due.saturating_duration_since(clock.now());

@@ -174,11 +174,30 @@ fn a_gap_in_the_sequence_is_closed_by_a_new_epoch() {
     // The first is given up although it had a number; the second comes back as out of order.
     desk.accumulator.settle(first, Err(ClientError::ProducerClosed));
     assert!(desk.drain(Numbering::On(FIRST)).is_none(), "not while one of the old epoch is under way");
-    desk.retry(second);
+    desk.accumulator.put_back(second, true);
     assert!(desk.needs_new_epoch(FIRST));
     let second = desk.drain(Numbering::On(SECOND)).unwrap();
     let third = desk.drain(Numbering::On(SECOND)).unwrap();
     assert_eq!((sequence(&second), sequence(&third)), ((1, 0), (1, 1)));
+}
+
+/// What is given up may be stored, and with it what came behind: under another number it would be stored twice.
+#[test]
+fn behind_a_batch_that_was_given_up_a_numbered_one_keeps_its_number() {
+    let desk = desk(|_| {});
+    for _ in 0..3 {
+        desk.append(150);
+    }
+    let first = desk.drain(Numbering::On(FIRST)).unwrap();
+    let second = desk.drain(Numbering::On(FIRST)).unwrap();
+    desk.retry(second);
+    desk.accumulator.settle(first, Err(ClientError::ProducerClosed));
+    let second = desk.drain(Numbering::On(FIRST)).unwrap();
+    assert_eq!((sequence(&second), second.attempts), ((0, 1), 2));
+    assert!(desk.drain(Numbering::On(FIRST)).is_none(), "what is new waits for what is numbered");
+    desk.accumulator.settle(second, Ok(STORED));
+    assert!(desk.needs_new_epoch(FIRST));
+    assert_eq!(sequence(&desk.drain(Numbering::On(SECOND)).unwrap()), (1, 0));
 }
 
 #[test]
