@@ -35,7 +35,8 @@ fn listen() {
 /// Runs one of the shares of all seeds. With seeds named, the first share runs them all.
 fn run_share(share: u64) {
     listen();
-    let is_named = ["TIDEMILL_SIM_TIER2_SEED", "TIDEMILL_SIM_TIER2_SEEDS"].map(std::env::var_os).iter().any(Option::is_some);
+    let is_named =
+        ["TIDEMILL_SIM_TIER2_SEED", "TIDEMILL_SIM_TIER2_SEEDS"].map(std::env::var_os).iter().any(Option::is_some);
     if is_named && share > 0 {
         return;
     }

@@ -140,8 +140,6 @@ pub fn outcome(op: &Op, frame: Bytes) -> Outcome {
     match (op, code) {
         (_, ErrorCode::NONE) => Outcome::Done,
         (_, ErrorCode::NOT_CONTROLLER) => Outcome::Elsewhere,
-        // Asked for more than once; nobody else makes topics or deletes them.
-        (Op::Create(_), ErrorCode::TOPIC_ALREADY_EXISTS) => Outcome::Done,
         (Op::Move(..), ErrorCode::INVALID_REPLICA_ASSIGNMENT) => Outcome::Refused(code),
         (Op::TakeBack(_), ErrorCode::NO_REASSIGNMENT_IN_PROGRESS) => Outcome::Refused(code),
         _ => Outcome::Unknown,

@@ -87,14 +87,9 @@ impl Kind {
         let may = |kind: &Kind| endings == Endings::PowerCuts || !matches!(kind, Kind::PowerCut | Kind::PowerCutAll);
         let second: &[Kind] = match tier {
             Tier::Messages => &[],
-            Tier::Streams => &[
-                Kind::Stall,
-                Kind::Reset,
-                Kind::CutMidFrame,
-                Kind::ZooKeeperLost,
-                Kind::KillClient,
-                Kind::CloseClient,
-            ],
+            Tier::Streams => {
+                &[Kind::Stall, Kind::Reset, Kind::CutMidFrame, Kind::ZooKeeperLost, Kind::KillClient, Kind::CloseClient]
+            }
         };
         let possible: Vec<Kind> = both.iter().chain(second).copied().filter(may).collect();
         // Fewer kinds meet more often.

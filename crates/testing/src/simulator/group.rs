@@ -48,7 +48,9 @@ impl Group {
             if keeps && from < confirmed {
                 return broken(
                     "I9",
-                    format!("partition {partition}: {confirmed} was committed, and generation {generation} goes on at {from}"),
+                    format!(
+                        "partition {partition}: {confirmed} was committed, and generation {generation} goes on at {from}"
+                    ),
                 );
             }
             let read = self.read_up_to.get(partition).copied().unwrap_or(0);

@@ -289,7 +289,9 @@ impl Seat {
 
 /// The longest a call takes that is made of others, each within `default.api.timeout.ms`: the last of them may have begun just before its end, and runs as long as one request.
 const fn api_calls(count: u32) -> Duration {
-    Duration::from_millis((API.as_millis() as u64 + REQUEST.as_millis() as u64 + SETUP.as_millis() as u64) * count as u64)
+    Duration::from_millis(
+        (API.as_millis() as u64 + REQUEST.as_millis() as u64 + SETUP.as_millis() as u64) * count as u64,
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

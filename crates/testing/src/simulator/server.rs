@@ -53,6 +53,8 @@ pub struct Process {
     answers: Answers,
     /// What it fetches from each leader.
     pub fetches: BTreeMap<i32, Fetching>,
+    /// When the next look of its fetchers is planned.
+    pub looks_at: Option<Duration>,
     /// A run of the flusher's queue is planned.
     pub flush_planned: bool,
 }
@@ -137,10 +139,15 @@ impl Server {
         });
         self.process = Some(Process {
             runtime,
-            host: if self.machine.has_network() { SimHost::with_streams(self.number) } else { SimHost::new(self.number) },
+            host: if self.machine.has_network() {
+                SimHost::with_streams(self.number)
+            } else {
+                SimHost::new(self.number)
+            },
             stage: Stage::Starting(slot),
             answers: Arc::default(),
             fetches: BTreeMap::new(),
+            looks_at: None,
             flush_planned: false,
         });
     }

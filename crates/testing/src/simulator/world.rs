@@ -404,7 +404,9 @@ impl World {
                 Ok(())
             }
             Event::Fetchers(broker, life) => {
-                if self.process(broker, life).is_some() {
+                let now = self.now();
+                if let Some(process) = self.process(broker, life) {
+                    process.looks_at = process.looks_at.filter(|planned| *planned > now);
                     self.ask_leaders(broker);
                 }
                 Ok(())

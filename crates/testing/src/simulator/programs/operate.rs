@@ -73,11 +73,7 @@ fn shuffled(seat: &Seat, count: usize) -> Vec<BrokerId> {
 }
 
 /// Makes a call; whatever a cluster in trouble answers is an answer.
-async fn told<T>(
-    seat: &Seat,
-    name: &'static str,
-    call: impl Future<Output = Result<T, ClientError>>,
-) -> Option<T> {
+async fn told<T>(seat: &Seat, name: &'static str, call: impl Future<Output = Result<T, ClientError>>) -> Option<T> {
     match seat.call(name, api_calls(1), call).await {
         Ok(done) => Some(done),
         Err(error) => {

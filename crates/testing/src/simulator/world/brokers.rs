@@ -174,8 +174,7 @@ impl World {
             }
             let Some(mut request) = request else {
                 if let Some(due) = due {
-                    let wait = due.saturating_duration_since(clock.now());
-                    self.after(wait, Event::Fetchers(broker, life));
+                    self.look_again(broker, self.now() + due.saturating_duration_since(clock.now()));
                 }
                 continue;
             };
@@ -186,6 +185,16 @@ impl World {
             if let Some(process) = &mut self.servers[broker].process {
                 process.fetches.insert(leader, Fetching::Asked(call));
             }
+        }
+    }
+
+    /// Has the fetchers of a broker look again at a time, or before.
+    fn look_again(&mut self, broker: usize, at: Duration) {
+        let life = self.servers[broker].life;
+        let Some(process) = &mut self.servers[broker].process else { return };
+        if process.looks_at.is_none_or(|planned| at < planned) {
+            process.looks_at = Some(at);
+            self.at(at, Event::Fetchers(broker, life));
         }
     }
 
@@ -256,7 +265,7 @@ impl World {
         };
         if is_refused {
             process.fetches.insert(leader, Fetching::Paused(until));
-            self.at(until, Event::Fetchers(broker, life));
+            self.look_again(broker, until);
         }
         self.run(broker)
     }

@@ -80,7 +80,8 @@ impl World {
         if self.plan.mischief != Mischief::AlterBytes || !self.is_busy {
             return bytes;
         }
-        let is_clients = self.network.streams.get(stream).is_some_and(|open| self.program_at(open.end(0).node).is_some());
+        let is_clients =
+            self.network.streams.get(stream).is_some_and(|open| self.program_at(open.end(0).node).is_some());
         if is_clients && self.chance.permille(ALTERED_PERMILLE) {
             let at = self.chance.below(bytes.len() as u64) as usize;
             bytes[at] ^= 1 << self.chance.below(8);

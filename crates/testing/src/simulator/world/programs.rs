@@ -89,8 +89,9 @@ impl World {
             Seen::GivenUp(..) | Seen::Failed(..) | Seen::Revoked => {}
             Seen::Read(partition, offset, value, high_watermark) => {
                 if offset >= high_watermark {
-                    let what =
-                        format!("partition {partition}: offset {offset} was read with a high watermark of {high_watermark}");
+                    let what = format!(
+                        "partition {partition}: offset {offset} was read with a high watermark of {high_watermark}"
+                    );
                     return broken("I6", what);
                 }
                 if keeps {
@@ -155,7 +156,8 @@ impl World {
     /// A host is gone, and its connections with it. A machine without power says no goodbye.
     pub(super) fn leave_streams(&mut self, node: Node, power_cut: bool) {
         for (stream, end) in self.network.streams.of(node) {
-            let is_zookeepers = self.network.streams.get(stream).is_some_and(|open| open.end(1).node == self.zookeeper());
+            let is_zookeepers =
+                self.network.streams.get(stream).is_some_and(|open| open.end(1).node == self.zookeeper());
             if !power_cut {
                 // A kernel that finds unread bytes says so.
                 let reset = !is_zookeepers && self.chance.permille(300);
