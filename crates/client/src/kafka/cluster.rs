@@ -21,8 +21,8 @@ use protocol::messages::find_coordinator::FindCoordinatorRequest;
 use protocol::messages::metadata::MetadataRequest;
 use protocol::types::{BrokerId, LeaderEpoch, TopicPartition};
 use protocol::wire::Str;
-use runtime::{Clock, Random};
 use runtime::clock::Instant;
+use runtime::{Clock, Random};
 use tokio::sync::Mutex;
 
 pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};

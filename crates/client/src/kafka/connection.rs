@@ -23,8 +23,8 @@ use protocol::frame::{self, SIZE_BYTES};
 use protocol::messages::Request;
 use protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use protocol::wire::{Piece, Reader, Str, WireError};
-use runtime::{Clock, SimHost};
 use runtime::net::{ReadHalf, Stream, WriteHalf};
+use runtime::{Clock, SimHost};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 

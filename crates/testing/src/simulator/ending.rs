@@ -101,11 +101,11 @@ pub fn missing(world: &World) -> Option<String> {
             }
         }
         if world.plan.members > 0 {
-            if let Some(unread) = world.group.first_unread(partition, end.0) {
+            if let Some(unread) = world.group.first_unread(partition, end.0, world.plan.committed_survives()) {
                 return Some(format!("the group has not read {unread} of partition {partition}, which ends at {end}"));
             }
             let committed = world.group.committed_up_to(partition);
-            if world.plan.clients.commits && committed != end.0 {
+            if world.plan.clients.commits && committed < end.0 {
                 return Some(format!("the group has committed partition {partition} up to {committed} of {end}"));
             }
         }
@@ -253,6 +253,10 @@ pub fn compare(world: &World) -> Result<(), Violation> {
             }
         }
         let log = decode(first.unwrap_or_default());
+        let (end, committed) = (log.last().map_or(0, |(offset, _)| offset + 1), world.group.committed_up_to(partition));
+        if committed > end {
+            return broken("I9", format!("partition {partition}: {committed} is committed, and it ends at {end}"));
+        }
         world.history.compare(partition, &log, world.plan.committed_survives())?;
     }
     Ok(())

@@ -299,6 +299,7 @@ pub fn heal(world: &mut World) -> Result<(), Violation> {
     world.is_busy = false;
     world.network.heal_all();
     world.network.weather = Weather::fair();
+    world.plan.slow_disk_permille = 0;
     for program in &mut world.programs {
         program.rest();
     }

@@ -86,10 +86,13 @@ impl Group {
         self.newest.get(&partition).copied().unwrap_or(0)
     }
 
-    /// The first offset below `end` that no member has read.
+    /// The first offset below `end` that no member has read. `all`: whatever stands there was never anything else; otherwise only how far it was read counts, as a log that lost what
+    /// could be read already may have grown past a reader again.
     #[must_use]
-    pub fn first_unread(&self, partition: Partition, end: i64) -> Option<i64> {
-        (0..end).find(|offset| !self.read.contains(&(partition, *offset)))
+    pub fn first_unread(&self, partition: Partition, end: i64, all: bool) -> Option<i64> {
+        let read_up_to = self.read_up_to.get(&partition).copied().unwrap_or(0);
+        let mut offsets = if all { 0..end } else { read_up_to..end };
+        offsets.find(|offset| !self.read.contains(&(partition, *offset)))
     }
 }
 
@@ -110,6 +113,8 @@ mod tests {
         assert_eq!(invariant(group.assigned((2, 1), 2, &[(0, Some(6))], true)), Err("I9"));
         assert_eq!(invariant(group.assigned((2, 1), 2, &[(0, Some(5))], true)), Ok(()));
         assert_eq!((group.committed_up_to(0), group.committed_up_to(1)), (3, 0));
-        assert_eq!((group.first_unread(0, 5), group.first_unread(0, 6)), (None, Some(5)));
+        assert_eq!((group.first_unread(0, 5, true), group.first_unread(0, 6, true)), (None, Some(5)));
+        group.read(0, 8);
+        assert_eq!((group.first_unread(0, 9, true), group.first_unread(0, 9, false)), (Some(5), None));
     }
 }

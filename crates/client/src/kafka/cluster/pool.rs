@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use runtime::{Clock, Random};
 use runtime::clock::Instant;
+use runtime::{Clock, Random};
 
 use super::super::backoff::Backoff;
 use super::super::config::{ClientConfig, HostPort};
