@@ -212,6 +212,12 @@ impl Plan {
         // Numbers of their own, so that what is drawn for one part does not move with another.
         let mut wider = Chance::new(seed ^ 0x70_91c5);
         let names = wider.one_of::<&[&'static str]>(&[&[], &["a"], &["a"], &["a", "b"]]);
+        let mut others = Vec::new();
+        for name in names {
+            if wider.permille(500) {
+                others.push(TopicPlan::of(&mut wider, name));
+            }
+        }
         Plan {
             tier: Tier::Messages,
             members: 0,
@@ -221,10 +227,7 @@ impl Plan {
             partitions: chance.between(1, 2) as usize,
             producers: chance.between(1, 3) as usize,
             consumers: 1,
-            others: names
-                .iter()
-                .filter_map(|name| wider.permille(500).then(|| TopicPlan::of(&mut wider, name)))
-                .collect(),
+            others,
             admin: wider.permille(700).then(|| AdminPlan::of(&mut wider, names)),
             weather: Weather::of(&mut chance),
             endings,
@@ -233,7 +236,7 @@ impl Plan {
             produce_ms: (5, chance.one_of(&[30, 80, 200])),
             slow_disk_permille: chance.one_of(&[0, 0, 20, 200]),
             fault_ms: (chance.between(50, 600), chance.between(700, 3_000)),
-            troubled: Duration::from_secs(chance.between(6, 12)),
+            troubled: Duration::from_secs(chance.between(5, 9)),
             segment_bytes: chance.one_of(&[1_000, 4_000, 1 << 20]),
             faults: super::faults::Kind::some(&mut chance, Tier::Messages, endings),
             mischief,
