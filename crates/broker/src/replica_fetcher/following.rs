@@ -31,7 +31,7 @@ use crate::replica_manager::throttle::{THROTTLED_PAUSE, Throttle};
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 
 /// How often it is looked whether the disk has what a partition must not be fetched on before.
-const FLUSH_PAUSE: Duration = Duration::from_millis(20);
+const FLUSH_PAUSE: Duration = Duration::from_millis(50);
 
 /// Epoch of a request that begins a session.
 const INITIAL_EPOCH: i32 = 0;

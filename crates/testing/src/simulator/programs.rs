@@ -206,6 +206,12 @@ impl Program {
         }
     }
 
+    /// Whether it was asked to.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.closing.load(Ordering::Relaxed))
+    }
+
     /// The process is killed.
     pub fn kill(&mut self) {
         self.process = None;

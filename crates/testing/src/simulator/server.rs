@@ -2,7 +2,7 @@
 //!
 //! What a machine would do for it is done here and by the [`super::world`]: its disk is a [`SimDisk`], its requests come as frames, its fetchers' requests leave as frames.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,8 +53,8 @@ pub struct Process {
     answers: Answers,
     /// What it fetches from each leader.
     pub fetches: BTreeMap<i32, Fetching>,
-    /// When the next look of its fetchers is planned.
-    pub looks_at: Option<Duration>,
+    /// When it is looked whether a pause of the fetchers is over: planned once for each time.
+    pub looks: BTreeSet<Duration>,
     /// A run of the flusher's queue is planned.
     pub flush_planned: bool,
 }
@@ -147,7 +147,7 @@ impl Server {
             stage: Stage::Starting(slot),
             answers: Arc::default(),
             fetches: BTreeMap::new(),
-            looks_at: None,
+            looks: BTreeSet::new(),
             flush_planned: false,
         });
     }

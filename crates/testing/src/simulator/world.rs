@@ -406,7 +406,7 @@ impl World {
             Event::Fetchers(broker, life) => {
                 let now = self.now();
                 if let Some(process) = self.process(broker, life) {
-                    process.looks_at = process.looks_at.filter(|planned| *planned > now);
+                    process.looks.retain(|at| *at > now);
                     self.ask_leaders(broker);
                 }
                 Ok(())

@@ -174,7 +174,10 @@ impl World {
             }
             let Some(mut request) = request else {
                 if let Some(due) = due {
-                    self.look_again(broker, self.now() + due.saturating_duration_since(clock.now()));
+                    let at = self.time.now() + due.saturating_duration_since(clock.now());
+                    if process.looks.insert(at) {
+                        self.at(at, Event::Fetchers(broker, life));
+                    }
                 }
                 continue;
             };
@@ -185,16 +188,6 @@ impl World {
             if let Some(process) = &mut self.servers[broker].process {
                 process.fetches.insert(leader, Fetching::Asked(call));
             }
-        }
-    }
-
-    /// Has the fetchers of a broker look again at a time, or before.
-    fn look_again(&mut self, broker: usize, at: Duration) {
-        let life = self.servers[broker].life;
-        let Some(process) = &mut self.servers[broker].process else { return };
-        if process.looks_at.is_none_or(|planned| at < planned) {
-            process.looks_at = Some(at);
-            self.at(at, Event::Fetchers(broker, life));
         }
     }
 
@@ -265,7 +258,7 @@ impl World {
         };
         if is_refused {
             process.fetches.insert(leader, Fetching::Paused(until));
-            self.look_again(broker, until);
+            self.at(until, Event::Fetchers(broker, life));
         }
         self.run(broker)
     }

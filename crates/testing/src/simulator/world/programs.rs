@@ -131,10 +131,11 @@ impl World {
             }
             Seen::Broken(..) => {}
             Seen::Done => {
-                self.programs[program].is_done = true;
-                if self.is_busy {
+                if self.programs[program].is_closing() {
                     // It was asked to end, and has.
                     self.kill_program(program);
+                } else {
+                    self.programs[program].is_done = true;
                 }
             }
         }
