@@ -163,6 +163,12 @@ impl SimulatedKeeper {
         sessions
     }
 
+    /// Number of the last change of the tree or of a session.
+    #[must_use]
+    pub fn zxid(&self) -> i64 {
+        self.processor.zxid
+    }
+
     /// A znode's data and what it is.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(Bytes, Stat)> {

@@ -16,6 +16,7 @@
 //! - [`history`]: what was seen, and what must be true of it; [`ending`]: what must be true at the end
 //! - [`chance`]: the numbers of a seed
 
+pub mod admin;
 pub mod chance;
 pub mod clients;
 pub mod ending;
@@ -28,6 +29,7 @@ pub mod plan;
 pub mod programs;
 pub mod server;
 pub mod streams;
+pub mod topics;
 pub mod world;
 
 use std::cell::{Cell, RefCell};

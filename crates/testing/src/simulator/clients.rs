@@ -18,8 +18,9 @@ use protocol::wire::Str;
 
 use super::chance::Chance;
 use super::history::Partition;
+use super::topics::Topics;
 
-/// The one topic of a run.
+/// The topic that stands from the beginning of a run to its end.
 pub const TOPIC: &str = "t";
 /// Its id.
 pub const TOPIC_ID: Uuid = Uuid([7; 16]);
@@ -78,11 +79,14 @@ impl Leaders {
     }
 
     /// Takes an answer in. What is older than what is known is left out (KIP-320).
-    pub fn learn(&mut self, response: &MetadataResponse) {
-        for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
-            let newest = self.known.get(&partition.partition_index).map_or(-1, |(_, epoch)| *epoch);
-            if partition.leader_epoch >= newest && partition.error_code == 0 {
-                self.known.insert(partition.partition_index, (partition.leader_id, partition.leader_epoch));
+    pub fn learn(&mut self, response: &MetadataResponse, topics: &Topics) {
+        let told = response.topics.iter().flat_map(|topic| topic.partitions.iter().map(|told| (topic.topic_id, told)));
+        for (topic_id, told) in told {
+            // Of a topic that has gone, or of another of its name, nothing is to be learned.
+            let Some(partition) = topics.find(topic_id, told.partition_index) else { continue };
+            let newest = self.known.get(&partition).map_or(-1, |(_, epoch)| *epoch);
+            if told.leader_epoch >= newest && told.error_code == 0 {
+                self.known.insert(partition, (told.leader_id, told.leader_epoch));
             }
         }
     }
@@ -125,6 +129,18 @@ impl Producer {
         Producer { number, id: None, leaders: Leaders::default(), lanes, next_value: 0 }
     }
 
+    /// There are so many partitions now.
+    pub fn grow(&mut self, partitions: usize) {
+        self.lanes.resize_with(self.lanes.len().max(partitions), Lane::default);
+    }
+
+    /// Gives up what it wanted to send to a partition, whose topic is to be deleted.
+    pub fn forget(&mut self, partition: Partition) {
+        if let Some(lane) = self.lanes.get_mut(partition as usize) {
+            lane.batch.clear();
+        }
+    }
+
     /// Puts new values into the batch of a partition that has none.
     pub fn fill(&mut self, partition: Partition, chance: &mut Chance, now: Duration) -> &[u64] {
         let lane = &mut self.lanes[partition as usize];
@@ -141,7 +157,7 @@ impl Producer {
     /// # Panics
     /// Where there is no batch, or no producer id.
     #[must_use]
-    pub fn request(&self, partition: Partition, now_ms: i64, acks: i16) -> ProduceRequest {
+    pub fn request(&self, partition: Partition, topics: &Topics, now_ms: i64, acks: i16) -> ProduceRequest {
         let lane = &self.lanes[partition as usize];
         let (producer_id, producer_epoch) = self.id.expect("a producer that sends has an id");
         let options =
@@ -151,11 +167,12 @@ impl Producer {
             batch.append(now_ms, None, Some(&value.to_be_bytes()), None).expect("a small batch");
         }
         let records = Some(batch.build().expect("a small batch"));
-        let partition_data = vec![PartitionProduceData { index: partition, records }];
+        let (topic, index) = topics.of(partition);
+        let partition_data = vec![PartitionProduceData { index, records }];
         ProduceRequest {
             acks,
             timeout_ms: PRODUCE_TIMEOUT_MS,
-            topic_data: vec![TopicProduceData { name: Str::from(TOPIC), partition_data }],
+            topic_data: vec![TopicProduceData { name: Str::from(topic.plan.name), partition_data }],
             ..Default::default()
         }
     }
@@ -196,9 +213,10 @@ pub struct Position {
 
 /// A consumer's fetch.
 #[must_use]
-pub fn consume(partition: Partition, offset: i64, epoch: i32) -> FetchRequest {
+pub fn consume(partition: Partition, topics: &Topics, offset: i64, epoch: i32) -> FetchRequest {
+    let (topic, number) = topics.of(partition);
     let partitions = vec![FetchPartition {
-        partition,
+        partition: number,
         current_leader_epoch: epoch,
         fetch_offset: offset,
         partition_max_bytes: CONSUMER_BYTES_MAX,
@@ -207,16 +225,17 @@ pub fn consume(partition: Partition, offset: i64, epoch: i32) -> FetchRequest {
     FetchRequest {
         max_wait_ms: CONSUMER_WAIT_MS,
         min_bytes: 1,
-        topics: vec![FetchTopic { topic_id: TOPIC_ID, partitions, ..Default::default() }],
+        topics: vec![FetchTopic { topic_id: topic.id, partitions, ..Default::default() }],
         ..Default::default()
     }
 }
 
 /// The question who leads.
 #[must_use]
-pub fn metadata() -> MetadataRequest {
-    let topic = MetadataRequestTopic { name: Some(Str::from(TOPIC)), ..Default::default() };
-    MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: false, ..Default::default() }
+pub fn metadata(topics: &Topics) -> MetadataRequest {
+    let names = topics.standing().into_iter().map(|place| Str::from(topics.at(place).plan.name));
+    let asked = names.map(|name| MetadataRequestTopic { name: Some(name), ..Default::default() });
+    MetadataRequest { topics: Some(asked.collect()), allow_auto_topic_creation: false, ..Default::default() }
 }
 
 /// The question for a producer id.

@@ -5,9 +5,12 @@ use protocol::records::batch::BatchIter;
 use protocol::types::{LeaderEpoch, Offset};
 use storage::ReadLimit;
 
-use super::clients::{self, TOPIC};
+use super::clients;
 use super::history::{Partition, Violation, broken};
+use super::plan::Tier;
 use super::programs::Kind;
+use super::server::Server;
+use super::topics::Fate;
 use super::world::World;
 
 /// What a log is read by.
@@ -32,22 +35,29 @@ pub fn missing(world: &World) -> Option<String> {
             return Some(format!("program {} ({:?}) is not done", program.number, program.kind));
         }
     }
-    for partition in 0..world.plan.partitions as i32 {
+    if let Some(op) = &world.admin.op {
+        return Some(format!("nobody knows what came of {op:?}"));
+    }
+    if let Some(topics) = missing_of_topics(world) {
+        return Some(topics);
+    }
+    for partition in world.catalogue.partitions() {
         let Some(state) = world.state_of(partition) else {
             return Some(format!("partition {partition} has no state"));
         };
+        let replicas = replicas_of(world, partition);
         let (leader, epoch) = (state.leader, state.leader_epoch);
         if leader < 0 {
             return Some(format!("partition {partition} has no leader"));
         }
-        if state.isr.len() < world.plan.brokers {
+        if state.isr.len() < replicas.len() {
             return Some(format!("partition {partition} has the ISR {:?}", state.isr));
         }
         let Some(led) = world.hosted(leader as usize, partition) else {
             return Some(format!("broker {leader} does not hold partition {partition}"));
         };
         let end = led.log().log_end_offset();
-        for broker in 0..world.plan.brokers {
+        for broker in replicas {
             let Some(hosted) = world.hosted(broker, partition) else {
                 return Some(format!("broker {broker} does not hold partition {partition}"));
             };
@@ -58,18 +68,22 @@ pub fn missing(world: &World) -> Option<String> {
                     (leader, epoch)
                 ));
             }
-            let image = world.servers[broker].state()?.metadata.image();
-            let shown =
-                image.topic(TOPIC).and_then(|topic| topic.partition(partition)).and_then(|one| one.state.clone());
-            if shown.as_ref() != Some(&state) {
-                return Some(format!(
-                    "broker {broker} sees {shown:?} of partition {partition}, and the tree says {state:?}"
-                ));
-            }
             let (own, high_watermark) = (hosted.log().log_end_offset(), hosted.high_watermark());
             if own != end || high_watermark != end {
                 return Some(format!(
                     "broker {broker} has partition {partition} up to {own}, {high_watermark} committed, and its leader up to {end}"
+                ));
+            }
+        }
+        let (topic, number) = world.catalogue.of(partition);
+        for server in &world.servers {
+            let image = server.state()?.metadata.image();
+            let shown = image.topic(topic.plan.name).filter(|shown| shown.id == topic.id);
+            let shown = shown.and_then(|shown| shown.partition(number)).and_then(|one| one.state.clone());
+            if shown.as_ref() != Some(&state) {
+                return Some(format!(
+                    "broker {} sees {shown:?} of partition {partition}, and the tree says {state:?}",
+                    server.number
                 ));
             }
         }
@@ -99,11 +113,67 @@ pub fn missing(world: &World) -> Option<String> {
     None
 }
 
+/// What is still missing before the tree has the topics that were told to stand and no others, no replica moves any more, and brokers hold what the tree gives them and nothing else.
+fn missing_of_topics(world: &World) -> Option<String> {
+    if world.plan.tier == Tier::Streams {
+        // Its programs make topics of their own.
+        return None;
+    }
+    for place in world.catalogue.standing() {
+        let topic = world.catalogue.at(place);
+        let name = topic.plan.name;
+        match world.assignment_of(name) {
+            Some(found) if found.topic_id == Some(topic.id) => {
+                if !found.adding_replicas.is_empty() || !found.removing_replicas.is_empty() {
+                    return Some(format!("topic {name} still moves: {found:?}"));
+                }
+            }
+            other => return Some(format!("topic {name} was told to stand, and the tree has {other:?}")),
+        }
+    }
+    let stands = |name: &str| world.catalogue.all().iter().any(|one| one.plan.name == name && one.fate == Fate::Stands);
+    let gone = world.catalogue.all().iter().filter(|topic| topic.fate == Fate::Gone && !stands(topic.plan.name));
+    for name in gone.map(|topic| topic.plan.name) {
+        if world.assignment_of(name).is_some() {
+            return Some(format!("topic {name} was told to be gone, and the tree has it"));
+        }
+        let sees = |server: &&Server| server.state().is_some_and(|state| state.metadata.image().topic(name).is_some());
+        if let Some(server) = world.servers.iter().find(sees) {
+            return Some(format!("topic {name} was told to be gone, and broker {} sees it", server.number));
+        }
+    }
+    for server in &world.servers {
+        for hosted in server.state()?.replicas.all() {
+            let partition = world.catalogue.find(hosted.topic_id(), hosted.partition().partition);
+            if partition.is_none_or(|partition| !replicas_of(world, partition).contains(&server.number)) {
+                return Some(format!("broker {} holds {}, which is not its own", server.number, hosted.partition()));
+            }
+        }
+    }
+    None
+}
+
+/// The brokers to which the tree gives a partition.
+fn replicas_of(world: &World, partition: Partition) -> Vec<usize> {
+    let (topic, number) = world.catalogue.of(partition);
+    let replicas = world.assignment_of(topic.plan.name).and_then(|mut found| found.partitions.remove(&number));
+    replicas.unwrap_or_default().into_iter().map(|broker| broker as usize).collect()
+}
+
 /// Where everybody stands, for whoever looks for what went wrong.
 #[must_use]
 pub fn describe(world: &World) -> String {
     let mut text = String::new();
-    for partition in 0..world.plan.partitions as i32 {
+    for place in world.catalogue.standing() {
+        let topic = world.catalogue.at(place);
+        text += &format!(
+            "\n  topic {}, from {} on: {:?}",
+            topic.plan.name,
+            topic.row.start,
+            world.assignment_of(topic.plan.name)
+        );
+    }
+    for partition in world.catalogue.partitions() {
         text += &format!("\n  partition {partition}: the tree says {:?}", world.state_of(partition));
         for broker in 0..world.plan.brokers {
             let Some(hosted) = world.hosted(broker, partition) else { continue };
@@ -144,21 +214,37 @@ pub fn describe(world: &World) -> String {
 /// # Errors
 /// The first broken promise.
 pub fn compare(world: &World) -> Result<(), Violation> {
-    for partition in 0..world.plan.partitions as i32 {
+    for partition in world.catalogue.partitions() {
+        let replicas = replicas_of(world, partition);
+        let (topic, number) = world.catalogue.of(partition);
+        let told = &topic.replicas[number as usize];
+        if world.plan.tier == Tier::Messages
+            && !told
+                .iter()
+                .any(|told| replicas.iter().eq(told.iter().map(|id| *id as usize).collect::<Vec<_>>().iter()))
+        {
+            return broken(
+                "I18",
+                format!("partition {partition} is on {replicas:?}, and was told to be on one of {told:?}"),
+            );
+        }
+        let one_of_them = replicas.first().copied().unwrap_or_default();
         let mut first: Option<Bytes> = None;
-        for broker in 0..world.plan.brokers {
+        for broker in replicas {
             let bytes = log_of(world, broker, partition)?;
             match &first {
                 None => first = Some(bytes),
                 Some(first) if *first == bytes => {}
                 Some(first) => {
-                    world.say(|| format!("broker 0: {}\nbroker {broker}: {}", batches(first), batches(&bytes)));
+                    world.say(|| {
+                        format!("broker {one_of_them}: {}\nbroker {broker}: {}", batches(first), batches(&bytes))
+                    });
                     let (one, other) = (decode(first.clone()), decode(bytes));
                     let at = one.iter().zip(&other).position(|(one, other)| one != other);
                     return broken(
                         "I10",
                         format!(
-                            "partition {partition}: brokers 0 and {broker} differ from record {at:?} on: {:x?} and {:x?}",
+                            "partition {partition}: brokers {one_of_them} and {broker} differ from record {at:?} on: {:x?} and {:x?}",
                             at.map(|at| one[at]),
                             at.map(|at| other[at])
                         ),

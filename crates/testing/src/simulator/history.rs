@@ -17,6 +17,8 @@ pub struct History {
     somewhere: BTreeSet<(Partition, u64)>,
     /// Values that were sent.
     sent: BTreeSet<u64>,
+    /// To which partition they were sent, where that is known.
+    meant_for: BTreeMap<u64, Partition>,
     /// Values that a producer was told were not sent.
     refused: BTreeSet<u64>,
     /// The highest high watermark told in a leader epoch, by partition and epoch.
@@ -78,6 +80,12 @@ impl History {
         self.sent.insert(value);
     }
 
+    /// A producer sends a value to a partition for the first time.
+    pub fn sent_to(&mut self, partition: Partition, value: u64) {
+        self.sent.insert(value);
+        self.meant_for.insert(value, partition);
+    }
+
     /// A producer was told that a value it wanted to send was not sent.
     pub fn refused(&mut self, value: u64) {
         self.refused.insert(value);
@@ -111,7 +119,18 @@ impl History {
         if !self.sent.contains(&value) {
             return broken("I4", format!("partition {partition}, offset {offset}: value {value:x} was never sent"));
         }
+        self.is_meant_for(partition, offset, value)?;
         self.commit(partition, offset, value)
+    }
+
+    fn is_meant_for(&self, partition: Partition, offset: i64, value: u64) -> Result<(), Violation> {
+        match self.meant_for.get(&value) {
+            Some(meant) if *meant != partition => broken(
+                "I4",
+                format!("partition {partition}, offset {offset}: value {value:x} was sent to partition {meant}"),
+            ),
+            _ => Ok(()),
+        }
     }
 
     fn commit(&mut self, partition: Partition, offset: i64, value: u64) -> Result<(), Violation> {
@@ -209,6 +228,7 @@ impl History {
         let mut seen = BTreeMap::new();
         let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
         for (offset, value) in log {
+            self.is_meant_for(partition, *offset, *value)?;
             if let Some(first) = seen.insert(*value, *offset) {
                 return broken("I5", format!("partition {partition}: {value:x} stands at {first} and at {offset}"));
             }
@@ -246,6 +266,8 @@ mod tests {
         history.refused(4);
         assert_eq!(history.read(0, 13, 4).unwrap_err().invariant, "I2");
         assert_eq!(history.compare(0, &[(10, 1), (11, 2), (12, 3), (13, 4)], true).unwrap_err().invariant, "I2");
+        history.sent_to(1, 5);
+        assert_eq!(history.read(0, 14, 5).unwrap_err().invariant, "I4");
         history.acknowledge_somewhere(0, 7);
         assert_eq!(history.compare(0, &[(10, 1), (11, 2), (12, 3)], true).unwrap_err().invariant, "I1");
         history.watermark(0, 1, 5).unwrap();

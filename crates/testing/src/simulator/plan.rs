@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::chance::Chance;
+use super::clients::TOPIC;
 use super::network::Weather;
+use super::topics::TopicPlan;
 
 /// The port brokers listen on.
 pub const PORT: u16 = 9092;
@@ -67,6 +69,10 @@ pub struct Plan {
     pub admins: usize,
     /// What the programs of the second tier are told.
     pub clients: ClientPlan,
+    /// Topics beside the one that stands, there from the beginning; first tier only.
+    pub others: Vec<TopicPlan>,
+    /// Who administers the cluster, if anybody does; first tier only.
+    pub admin: Option<AdminPlan>,
     /// The network.
     pub weather: Weather,
     /// What ends brokers.
@@ -89,6 +95,27 @@ pub struct Plan {
     pub faults: Vec<super::faults::Kind>,
     /// The rule that is broken.
     pub mischief: Mischief,
+}
+
+/// What is done to the topics of a run.
+#[derive(Debug, Clone)]
+pub struct AdminPlan {
+    /// Names of the topics that come and go.
+    pub names: Vec<&'static str>,
+    /// Pause between two looks at what there is to do, in ms.
+    pub pause_ms: (u64, u64),
+    /// So many things in a thousand are done by znodes, as old tools do them.
+    pub by_znode_permille: u64,
+}
+
+impl AdminPlan {
+    fn of(chance: &mut Chance, names: &[&'static str]) -> AdminPlan {
+        AdminPlan {
+            names: names.to_vec(),
+            pause_ms: (100, chance.one_of(&[300, 1_000, 3_000])),
+            by_znode_permille: chance.one_of(&[0, 200, 600]),
+        }
+    }
 }
 
 /// What the programs of a run are told.
@@ -145,6 +172,8 @@ impl Plan {
             admins: chance.between(0, 1) as usize,
             clients: ClientPlan::of(&mut chance),
             faults: super::faults::Kind::some(&mut chance, Tier::Streams, plan.endings),
+            others: Vec::new(),
+            admin: None,
             troubled: Duration::from_secs(chance.between(6, 12)),
             ..plan
         }
@@ -169,7 +198,7 @@ impl Plan {
     #[must_use]
     pub fn client_hosts(&self) -> usize {
         match self.tier {
-            Tier::Messages => self.producers + self.consumers,
+            Tier::Messages => self.producers + self.consumers + usize::from(self.admin.is_some()),
             Tier::Streams => self.programs(),
         }
     }
@@ -180,6 +209,15 @@ impl Plan {
         let mut chance = Chance::new(seed ^ 0x5eed);
         let endings = chance.one_of(&[Endings::Kills, Endings::Kills, Endings::PowerCuts]);
         let brokers = 3;
+        // Numbers of their own, so that what is drawn for one part does not move with another.
+        let mut wider = Chance::new(seed ^ 0x70_91c5);
+        let names = wider.one_of::<&[&'static str]>(&[&[], &["a"], &["a"], &["a", "b"]]);
+        let mut others = Vec::new();
+        for name in names {
+            if wider.permille(500) {
+                others.push(TopicPlan::of(&mut wider, name));
+            }
+        }
         Plan {
             tier: Tier::Messages,
             members: 0,
@@ -189,6 +227,8 @@ impl Plan {
             partitions: chance.between(1, 2) as usize,
             producers: chance.between(1, 3) as usize,
             consumers: 1,
+            others,
+            admin: wider.permille(700).then(|| AdminPlan::of(&mut wider, names)),
             weather: Weather::of(&mut chance),
             endings,
             min_insync_replicas: chance.one_of(&[1, 2, 2]),
@@ -196,7 +236,7 @@ impl Plan {
             produce_ms: (5, chance.one_of(&[30, 80, 200])),
             slow_disk_permille: chance.one_of(&[0, 0, 20, 200]),
             fault_ms: (chance.between(50, 600), chance.between(700, 3_000)),
-            troubled: Duration::from_secs(chance.between(6, 12)),
+            troubled: Duration::from_secs(chance.between(5, 9)),
             segment_bytes: chance.one_of(&[1_000, 4_000, 1 << 20]),
             faults: super::faults::Kind::some(&mut chance, Tier::Messages, endings),
             mischief,
@@ -215,6 +255,8 @@ impl Plan {
             partitions: 1,
             producers: 1,
             consumers: 1,
+            others: Vec::new(),
+            admin: None,
             weather: Weather::fair(),
             endings,
             min_insync_replicas,
@@ -258,6 +300,7 @@ impl Plan {
             ("log.flush.offset.checkpoint.interval.ms", "2000".to_owned()),
             ("leader.imbalance.check.interval.seconds", "3".to_owned()),
             ("auto.create.topics.enable", "false".to_owned()),
+            ("log.segment.delete.delay.ms", "1000".to_owned()),
             ("offsets.topic.num.partitions", "2".to_owned()),
             ("offsets.topic.replication.factor", "3".to_owned()),
             ("group.min.session.timeout.ms", "500".to_owned()),
@@ -266,11 +309,18 @@ impl Plan {
         settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
-    /// The topic's settings.
+    /// The topic that stands.
     #[must_use]
-    pub fn topic_settings(&self) -> Vec<(String, String)> {
+    pub fn topic(&self) -> TopicPlan {
+        let (partitions, min_insync_replicas) = (self.partitions, self.min_insync_replicas);
+        TopicPlan { name: TOPIC, partitions, replicas: self.brokers, min_insync_replicas }
+    }
+
+    /// A topic's settings.
+    #[must_use]
+    pub fn topic_settings(&self, topic: TopicPlan) -> Vec<(String, String)> {
         let settings = [
-            ("min.insync.replicas", self.min_insync_replicas.to_string()),
+            ("min.insync.replicas", topic.min_insync_replicas.to_string()),
             ("segment.bytes", self.segment_bytes.to_string()),
             ("unclean.leader.election.enable", (self.mischief == Mischief::UncleanElection).to_string()),
         ];

@@ -5,9 +5,10 @@
 //!
 //! # Layout
 //! - [`World`]: what there is; [`Event`]: what happens
-//! - `brokers`: starting, running, fetching, ending; `calls`: clients, requests and answers; `programs`: those of the second tier
+//! - `admin`: topics that come, go and move; `brokers`: starting, running, fetching, ending; `calls`: clients, requests and answers; `programs`: those of the second tier
 //! - `connections`: who connects to whom, and what comes; `zookeeper`: its tree
 
+mod admin;
 mod brokers;
 mod calls;
 mod connections;
@@ -22,13 +23,15 @@ use bytes::Bytes;
 use client::zookeeper::paths;
 use client::zookeeper::znodes::{EntityConfig, TopicAssignment};
 use keeper::simulated::SimulatedKeeper;
+use protocol::types::Uuid;
 use runtime::sim_stream::SimStream;
 use runtime::sim_time::SimTime;
 use runtime::{Clock, Random};
 use tokio::sync::oneshot;
 
+use super::admin::Admin;
 use super::chance::Chance;
-use super::clients::{Consumer, Producer, Purpose, TOPIC, TOPIC_ID};
+use super::clients::{Consumer, Producer, Purpose, TOPIC_ID};
 use super::group::Group;
 use super::history::{History, Partition, Violation, broken};
 use super::machines::Machines;
@@ -37,6 +40,7 @@ use super::plan::{Plan, Tier};
 use super::programs::Program;
 use super::server::Server;
 use super::streams::{Piece, Way};
+use super::topics::{TopicPlan, Topics};
 
 /// How long a client waits for an answer.
 const CALL_WAIT: Duration = Duration::from_millis(1_500);
@@ -63,6 +67,10 @@ pub struct World {
     pub producers: Vec<Producer>,
     /// Its consumers.
     pub consumers: Vec<Consumer>,
+    /// Its topics.
+    pub catalogue: Topics,
+    /// Who makes, deletes and moves them.
+    pub admin: Admin,
     /// The programs of the second tier.
     pub programs: Vec<Program>,
     /// What their consumer group was seen to do.
@@ -80,7 +88,9 @@ pub struct World {
     /// Who waits for the answer to a call that a broker made by itself.
     asking: BTreeMap<u64, oneshot::Sender<Option<Vec<u8>>>>,
     /// Version of each state znode that was looked at last, and when it was made.
-    seen_states: Vec<Option<i32>>,
+    seen_states: BTreeMap<Partition, i32>,
+    /// The tree's last change that was looked at.
+    seen_zxid: i64,
     /// Events that wait for a paused broker.
     held: Vec<Vec<Event>>,
     /// Epoch in which a follower, in one of its lives, made its last request for a partition.
@@ -136,6 +146,8 @@ pub enum Event {
     Produce(usize),
     /// A consumer does what it can.
     Consume(usize),
+    /// Who administers the cluster does what there is to do.
+    Administer,
     /// A broker is started.
     Start(usize),
     /// A program is started.
@@ -163,6 +175,7 @@ enum Caller {
     Broker { broker: usize, call: u64 },
     Producer(usize, Purpose),
     Consumer(usize, Purpose),
+    Admin,
 }
 
 impl World {
@@ -196,7 +209,10 @@ impl World {
             group: Group::default(),
             topics: BTreeSet::new(),
             progress: BTreeMap::new(),
-            seen_states: vec![None; plan.partitions],
+            catalogue: Topics::default(),
+            admin: Admin::default(),
+            seen_states: BTreeMap::new(),
+            seen_zxid: -1,
             held: (0..brokers).map(|_| Vec::new()).collect(),
             time,
             chance,
@@ -212,7 +228,10 @@ impl World {
             traces: std::env::var_os("TIDEMILL_SIM_TRACE").is_some(),
             plan,
         };
-        world.make_topic();
+        world.make_topic(world.plan.topic(), TOPIC_ID);
+        for (number, other) in world.plan.others.clone().into_iter().enumerate() {
+            world.make_topic(other, Uuid([8 + number as u8; 16]));
+        }
         for broker in 0..brokers {
             world.after(Duration::from_millis(broker as u64 * 7), Event::Start(broker));
         }
@@ -228,20 +247,25 @@ impl World {
         if !world.programs.is_empty() {
             world.after(programs::LOOK, Event::Look);
         }
+        if world.plan.admin.is_some() {
+            world.after(Duration::from_millis(700), Event::Administer);
+        }
         world.after(Duration::from_millis(200), Event::Sessions);
         world
     }
 
-    fn make_topic(&mut self) {
+    fn make_topic(&mut self, topic: TopicPlan, id: Uuid) {
         let brokers = self.plan.brokers as i32;
-        let replicas = |partition: i32| (0..brokers).map(|at| (partition + at) % brokers).collect();
+        let replicas = |partition: i32| (0..topic.replicas as i32).map(|at| (partition + at) % brokers).collect();
         let assignment = TopicAssignment {
-            partitions: (0..self.plan.partitions as i32).map(|partition| (partition, replicas(partition))).collect(),
-            topic_id: Some(TOPIC_ID),
+            partitions: (0..topic.partitions as i32).map(|partition| (partition, replicas(partition))).collect(),
+            topic_id: Some(id),
             ..Default::default()
         };
-        self.keeper.put(&paths::topic(TOPIC), assignment.to_json());
-        self.keeper.put(&paths::topic_config(TOPIC), EntityConfig::new(self.plan.topic_settings()).to_json());
+        self.keeper.put(&paths::topic(topic.name), assignment.to_json());
+        self.keeper.put(&paths::topic_config(topic.name), EntityConfig::new(self.plan.topic_settings(topic)).to_json());
+        let place = self.catalogue.add(topic);
+        self.catalogue.stands(place, id, assignment.partitions.into_values());
     }
 
     /// Node of ZooKeeper.
@@ -256,6 +280,10 @@ impl World {
 
     fn consumer_node(&self, consumer: usize) -> Node {
         self.plan.brokers + 1 + self.plan.producers + consumer
+    }
+
+    fn admin_node(&self) -> Node {
+        self.plan.brokers + 1 + self.plan.producers + self.plan.consumers
     }
 
     /// Since the beginning.
@@ -395,6 +423,7 @@ impl World {
                 self.after(pause, Event::Consume(consumer));
                 Ok(())
             }
+            Event::Administer => self.administer(),
             Event::Start(broker) => self.start(broker),
             Event::StartProgram(program) => self.start_program(program),
             Event::Look => {
@@ -451,6 +480,7 @@ impl World {
             Event::Broken(stream, end) => (17, *stream, *end as u64),
             Event::StartProgram(program) => (18, *program as u64, 0),
             Event::Look => (19, 0, 0),
+            Event::Administer => (20, 0, 0),
         };
         let now = self.now().as_micros() as u64;
         self.history.note(&[kind, one, two, now]);

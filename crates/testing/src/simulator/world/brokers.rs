@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::replica_manager::HostedPartition;
-use broker::state::BrokerState;
 use bytes::Bytes;
 use protocol::messages::fetch::FetchRequest;
 use protocol::types::LeaderEpoch;
 use replication::EpochEnd;
 use runtime::Clock;
 
-use super::super::clients::{self, TOPIC};
+use super::super::clients;
 use super::super::history::{Partition, Violation, broken};
 use super::super::plan::{Endings, Mischief, Tier};
 use super::super::server::{Became, Fetching};
@@ -128,7 +127,7 @@ impl World {
 
     /// Looks at what a broker believes of itself.
     pub(super) fn watch(&mut self, broker: usize) -> Result<(), Violation> {
-        for partition in 0..self.plan.partitions as i32 {
+        for partition in self.catalogue.partitions() {
             let Some(hosted) = self.hosted(broker, partition) else { continue };
             if let Ok(epoch) = hosted.leader_epoch() {
                 self.history.acknowledger(partition, epoch, broker)?;
@@ -141,7 +140,10 @@ impl World {
     /// A partition as a broker holds it.
     #[must_use]
     pub fn hosted(&self, broker: usize, partition: Partition) -> Option<Arc<HostedPartition>> {
-        self.servers[broker].state()?.replicas.get(TOPIC, partition)
+        let (topic, number) = self.catalogue.of(partition);
+        let hosted = self.servers[broker].state()?.replicas.get(topic.plan.name, number)?;
+        // One of an earlier topic of this name is not this one.
+        (hosted.topic_id() == topic.id).then_some(hosted)
     }
 
     /// Has the fetchers of a broker ask what they want to ask.
@@ -179,7 +181,7 @@ impl World {
                 }
                 continue;
             };
-            self.mislead(broker, &state, &mut request);
+            self.mislead(broker, &mut request);
             let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64) + CALL_WAIT;
             let frame = clients::frame(&request, clients::FETCH);
             let call = self.call(Caller::Fetcher { broker, life, leader }, broker, leader as usize, frame, wait);
@@ -190,18 +192,21 @@ impl World {
     }
 
     /// Breaks a rule, where the run is to show that this is noticed.
-    pub(super) fn mislead(&mut self, broker: usize, state: &BrokerState, request: &mut FetchRequest) {
-        for asked in request.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+    pub(super) fn mislead(&mut self, broker: usize, request: &mut FetchRequest) {
+        let topics = request.topics.iter_mut().map(|topic| (topic.topic_id, &mut topic.partitions));
+        for (topic_id, asked) in topics.flat_map(|(id, partitions)| partitions.iter_mut().map(move |asked| (id, asked)))
+        {
             match self.plan.mischief {
                 Mischief::SkipEpochCheck => {
                     asked.current_leader_epoch = -1;
                     asked.last_fetched_epoch = -1;
                 }
                 Mischief::TruncateToHighWatermark => {
-                    let key = (broker, self.servers[broker].life, asked.partition);
+                    let Some(partition) = self.catalogue.find(topic_id, asked.partition) else { continue };
+                    let key = (broker, self.servers[broker].life, partition);
                     let epoch = asked.current_leader_epoch;
                     if self.followed_in.insert(key, epoch) != Some(epoch)
-                        && let Some(hosted) = state.replicas.get(TOPIC, asked.partition)
+                        && let Some(hosted) = self.hosted(broker, partition)
                     {
                         let end = EpochEnd { epoch: LeaderEpoch::NONE, end_offset: hosted.high_watermark() };
                         // A replica that leads by now cuts nothing.

@@ -24,7 +24,12 @@ impl World {
         self.next_call += 1;
         let call = self.next_call;
         self.calls.insert(call, Call { from, to });
-        for delay in self.network.fates(&mut self.chance, node, to) {
+        let mut fates = self.network.fates(&mut self.chance, node, to);
+        if matches!(from, Caller::Admin) {
+            // It says each thing once, and what it says is not to be done again when it has said something else since.
+            fates.truncate(1);
+        }
+        for delay in fates {
             self.after(delay, Event::Request { call, to, frame: frame.clone() });
         }
         self.after(wait, Event::GiveUp(call));
@@ -50,6 +55,7 @@ impl World {
             Caller::Fetcher { broker, .. } | Caller::Broker { broker, .. } => broker,
             Caller::Producer(producer, _) => self.producer_node(producer),
             Caller::Consumer(consumer, _) => self.consumer_node(consumer),
+            Caller::Admin => self.admin_node(),
         };
         for delay in self.network.fates(&mut self.chance, broker, node) {
             self.after(delay, Event::Answer { call, frame: frame.clone() });
@@ -68,6 +74,7 @@ impl World {
             }
             Caller::Producer(producer, purpose) => self.producer_answered(producer, purpose, call.to, frame),
             Caller::Consumer(consumer, purpose) => self.consumer_answered(consumer, purpose, frame),
+            Caller::Admin => self.administered(call.to, frame),
         }
     }
 }
@@ -86,7 +93,8 @@ impl World {
             return;
         }
         let now = self.now();
-        for partition in 0..self.plan.partitions as i32 {
+        self.producers[producer].grow(self.catalogue.len());
+        for partition in self.catalogue.partitions() {
             let lane = &self.producers[producer].lanes[partition as usize];
             if lane.in_flight {
                 continue;
@@ -96,7 +104,7 @@ impl World {
                     continue;
                 }
                 let values = self.producers[producer].fill(partition, &mut self.chance, now).to_vec();
-                values.into_iter().for_each(|value| self.history.sent(value));
+                values.into_iter().for_each(|value| self.history.sent_to(partition, value));
             }
             let Some((leader, _)) = self.producers[producer].leaders.of(partition) else {
                 if !std::mem::replace(&mut self.producers[producer].leaders.asking, true) {
@@ -106,7 +114,7 @@ impl World {
             };
             let acks = if self.plan.mischief == Mischief::AcknowledgeBeforeIsr { 1 } else { -1 };
             let now_ms = self.clock(0).now_ms();
-            let request = self.producers[producer].request(partition, now_ms, acks);
+            let request = self.producers[producer].request(partition, &self.catalogue, now_ms, acks);
             self.producers[producer].lanes[partition as usize].in_flight = true;
             let frame = clients::frame(&request, clients::PRODUCE);
             let caller = Caller::Producer(producer, Purpose::Produce(partition));
@@ -116,7 +124,7 @@ impl World {
 
     pub(super) fn ask_who_leads(&mut self, caller: Caller, node: Node) {
         let to = self.chance.below(self.plan.brokers as u64) as usize;
-        let frame = clients::frame(&clients::metadata(), clients::METADATA);
+        let frame = clients::frame(&clients::metadata(&self.catalogue), clients::METADATA);
         self.call(caller, node, to, frame, CALL_WAIT);
     }
 
@@ -142,12 +150,15 @@ impl World {
                 if let Some(answer) =
                     frame.and_then(|frame| clients::answer::<MetadataRequest>(frame, clients::METADATA))
                 {
-                    one.leaders.learn(&answer);
+                    one.leaders.learn(&answer, &self.catalogue);
                 }
             }
             Purpose::Produce(partition) => {
                 let lane = &mut one.lanes[partition as usize];
                 lane.in_flight = false;
+                if !self.catalogue.is_standing(partition) {
+                    return Ok(());
+                }
                 let answer = frame.and_then(|frame| clients::answer::<ProduceRequest>(frame, clients::PRODUCE));
                 let Some(told) = answer
                     .and_then(|answer| answer.responses.into_iter().next())
@@ -189,7 +200,7 @@ impl World {
 
     pub(super) fn consume(&mut self, consumer: usize) {
         let node = self.consumer_node(consumer);
-        for partition in 0..self.plan.partitions as i32 {
+        for partition in self.catalogue.partitions() {
             let position = self.consumers[consumer].positions.entry(partition).or_default();
             if position.in_flight {
                 continue;
@@ -204,7 +215,7 @@ impl World {
             if let Some(position) = self.consumers[consumer].positions.get_mut(&partition) {
                 position.in_flight = true;
             }
-            let frame = clients::frame(&clients::consume(partition, offset, epoch), clients::FETCH);
+            let frame = clients::frame(&clients::consume(partition, &self.catalogue, offset, epoch), clients::FETCH);
             let caller = Caller::Consumer(consumer, Purpose::Consume(partition));
             self.call(caller, node, leader as usize, frame, CALL_WAIT);
         }
@@ -220,12 +231,15 @@ impl World {
         let Purpose::Consume(partition) = purpose else {
             one.leaders.asking = false;
             if let Some(answer) = frame.and_then(|frame| clients::answer::<MetadataRequest>(frame, clients::METADATA)) {
-                one.leaders.learn(&answer);
+                one.leaders.learn(&answer, &self.catalogue);
             }
             return Ok(());
         };
         let position = one.positions.entry(partition).or_default();
         position.in_flight = false;
+        if !self.catalogue.is_standing(partition) {
+            return Ok(());
+        }
         let answer = frame.and_then(|frame| clients::answer::<FetchRequest>(frame, clients::FETCH));
         let told = answer
             .filter(|answer| answer.error_code == 0)

@@ -2,9 +2,8 @@
 
 use broker::metadata::PartitionState;
 use client::zookeeper::paths;
-use client::zookeeper::znodes::PartitionState as StateZnode;
+use client::zookeeper::znodes::{PartitionState as StateZnode, TopicAssignment};
 
-use super::super::clients::TOPIC;
 use super::super::history::{Partition, Violation};
 use super::super::streams::{Piece, Way};
 use super::World;
@@ -20,9 +19,13 @@ impl World {
                 self.send_piece(sent.connection, Way::Down, Piece::End);
             }
         }
-        for partition in 0..self.plan.partitions as i32 {
+        let zxid = self.keeper.zxid();
+        if std::mem::replace(&mut self.seen_zxid, zxid) == zxid {
+            return Ok(());
+        }
+        for partition in self.catalogue.partitions() {
             let Some(state) = self.state_of(partition) else { continue };
-            let seen = self.seen_states[partition as usize].replace(state.zk_version);
+            let seen = self.seen_states.insert(partition, state.zk_version);
             if seen != Some(state.zk_version) {
                 self.say(|| {
                     let StateZnode { leader, leader_epoch, isr, .. } = &state.znode;
@@ -37,10 +40,19 @@ impl World {
         Ok(())
     }
 
+    /// What the tree says of a topic of this name.
+    #[must_use]
+    pub fn assignment_of(&self, name: &str) -> Option<TopicAssignment> {
+        let path = paths::topic(name);
+        let (data, _) = self.keeper.get(&path)?;
+        TopicAssignment::parse(&path, &data).ok()
+    }
+
     /// What the tree says of a partition.
     #[must_use]
     pub fn state_of(&self, partition: Partition) -> Option<PartitionState> {
-        let path = paths::partition_state(TOPIC, partition);
+        let (topic, number) = self.catalogue.of(partition);
+        let path = paths::partition_state(topic.plan.name, number);
         let (data, stat) = self.keeper.get(&path)?;
         let znode = StateZnode::parse(&path, &data).ok()?;
         Some(PartitionState { znode, zk_version: stat.version })
