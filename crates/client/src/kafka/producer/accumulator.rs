@@ -2,8 +2,8 @@
 //!
 //! No I/O, and time comes as an argument. Always true per partition:
 //! - batches are drained in the order they were filled; a batch that comes back is put where it was;
-//! - an idempotent batch that is sent again is sent only when no earlier one is under way, at most
-//!   [`ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX`] are, and sequences have no gaps: where one was given up after it had a sequence, the
+//! - an idempotent batch that is sent again is sent only when no earlier one is under way, from the oldest that has no end yet to the newest that was sent there
+//!   are at most [`ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX`] (a broker knows no more of them again), and sequences have no gaps: where one was given up after it had a sequence, the
 //!   partition goes on under a new epoch, from sequence 0, once what was numbered behind it has come to an end under the old one. Nobody knows whether
 //!   what was given up is stored, nor what came behind it: a batch gets another number only when a broker said that it lacks those before it.
 
@@ -84,6 +84,8 @@ struct QueueState {
     batches: VecDeque<Batch>,
     /// Ordinals under way.
     in_flight: BTreeSet<u64>,
+    /// The batches that have a sequence, from the oldest that has come to no end on, by ordinal; true for those that have.
+    numbered: BTreeMap<u64, bool>,
     identity: Option<Identity>,
     next_sequence: i32,
     /// A batch that had a sequence was given up, and may be stored: new ones need a new epoch, and wait for those that are numbered.
@@ -215,8 +217,10 @@ impl Accumulator {
         if state.needs_new_identity(head) {
             return state.in_flight.is_empty();
         }
-        let earlier_under_way = state.in_flight.first().is_some_and(|first| *first < head.ordinal);
-        state.in_flight.len() < ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX && !(head.attempts > 0 && earlier_under_way)
+        if head.sequence.is_none() {
+            return state.numbered.len() < ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX;
+        }
+        !state.in_flight.first().is_some_and(|first| *first < head.ordinal)
     }
 
     /// Takes the head of a queue that is ready, unless it is larger than `room`.
@@ -238,6 +242,7 @@ impl Accumulator {
         {
             batch.set_sequence(identity, state.next_sequence);
             state.next_sequence = increment_sequence(state.next_sequence, batch.count());
+            state.numbered.insert(batch.ordinal, false);
         }
         batch.attempts += 1;
         batch.retry_at = None;
@@ -251,6 +256,7 @@ impl Accumulator {
         {
             let mut state = queue.state.lock();
             state.in_flight.remove(&ordinal);
+            state.come_to_an_end(ordinal);
             // A batch that was given up leaves a gap in the sequence.
             state.has_gap |= result.is_err() && batch.sequence.is_some();
         }
@@ -291,6 +297,7 @@ impl Accumulator {
                 }
                 let Some(batch) = state.batches.pop_front() else { break };
                 state.has_gap |= batch.sequence.is_some();
+                state.come_to_an_end(batch.ordinal);
                 let error = timed_out(&batch, age);
                 expired.push((batch, error));
             }
@@ -333,6 +340,16 @@ impl QueueState {
         self.needs_new_epoch || (self.has_gap && head.sequence.is_none())
     }
 
+    /// A batch is stored or given up. Those before it that are neither keep it in mind: a broker that remembers few batches must still know them.
+    fn come_to_an_end(&mut self, ordinal: u64) {
+        if let Some(ended) = self.numbered.get_mut(&ordinal) {
+            *ended = true;
+        }
+        while let Some(first) = self.numbered.first_entry().filter(|first| *first.get()) {
+            first.remove();
+        }
+    }
+
     /// Goes over to a new identity where nothing is numbered under the old one, or where the old one `is_over`.
     fn adopt(&mut self, identity: Identity, is_over: bool) {
         if self.identity == Some(identity) {
@@ -344,6 +361,7 @@ impl QueueState {
             self.has_gap = false;
             self.identity = Some(identity);
             self.next_sequence = 0;
+            self.numbered.retain(|_, ended| !*ended);
             for batch in self.batches.iter_mut().filter(|batch| batch.sequence.is_some()) {
                 batch.set_sequence(identity, self.next_sequence);
                 self.next_sequence = increment_sequence(self.next_sequence, batch.count());

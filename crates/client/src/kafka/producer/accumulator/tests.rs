@@ -181,6 +181,26 @@ fn a_gap_in_the_sequence_is_closed_by_a_new_epoch() {
     assert_eq!((sequence(&second), sequence(&third)), ((1, 0), (1, 1)));
 }
 
+/// A broker knows the last five batches of a producer again, and no more: one that has no answer yet must be among them (found by seed 341 of the simulator's second tier).
+#[test]
+fn no_more_is_sent_behind_a_batch_without_an_answer_than_a_broker_remembers() {
+    let desk = desk(|_| {});
+    for _ in 0..7 {
+        desk.append(150);
+    }
+    let first = desk.drain(Numbering::On(FIRST)).unwrap();
+    for _ in 1..ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX {
+        let later = desk.drain(Numbering::On(FIRST)).unwrap();
+        desk.accumulator.settle(later, Ok(STORED));
+    }
+    assert!(desk.drain(Numbering::On(FIRST)).is_none(), "four behind it are stored");
+    desk.retry(first);
+    let first = desk.drain(Numbering::On(FIRST)).unwrap();
+    assert_eq!(sequence(&first), (0, 0));
+    desk.accumulator.settle(first, Ok(STORED));
+    assert_eq!(sequence(&desk.drain(Numbering::On(FIRST)).unwrap()), (0, 5));
+}
+
 /// What is given up may be stored, and with it what came behind: under another number it would be stored twice.
 #[test]
 fn behind_a_batch_that_was_given_up_a_numbered_one_keeps_its_number() {
