@@ -22,6 +22,7 @@ use protocol::error::ErrorCode;
 use protocol::frame::{self, SIZE_BYTES};
 use protocol::messages::Request;
 use protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use protocol::messages::metadata::MetadataRequest;
 use protocol::wire::{Piece, Reader, Str, WireError};
 use runtime::net::{ReadHalf, Stream, WriteHalf};
 use runtime::{Clock, SimHost};
@@ -44,7 +45,8 @@ const READ_CHUNK_BYTES: usize = 8 << 20;
 /// Room for responses whose length is not known yet: several small ones come with one read.
 const READ_AHEAD_BYTES: usize = 32 << 10;
 
-/// Times a broker must close the connection on ApiVersions before it counts as older than 0.10: once may be a restart.
+/// Times a broker must close the connection on ApiVersions before it is looked whether it answers anything else: once may be a restart. Once more after that, and it counts as
+/// older than 0.10.
 const OLD_BROKER_PROOFS: usize = 2;
 
 /// An open connection. Cheap to clone; it closes when the last clone is dropped and the last answer is in.
@@ -104,8 +106,9 @@ impl Connection {
     /// Connects to a broker and learns its versions.
     ///
     /// `node` is the broker's id, or negative for a bootstrap server. A broker that closes the connection on ApiVersions, twice (0.8), or that
-    /// never answers it (0.9.0 trips over the key and forgets the request) is an old one: it is connected to once more and spoken to by the
-    /// table of `broker.version.fallback`. `known_old` skips that discovery.
+    /// never answers it (0.9.0 trips over the key and forgets the request), that answers what every release knows, and then does the same again, is
+    /// an old one: it is connected to once more and spoken to by the table of `broker.version.fallback`. One that stood still for a moment, or whose
+    /// connections break, is not. `known_old` skips that discovery.
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] where no connection comes about, else what went wrong in the handshake.
@@ -122,21 +125,30 @@ impl Connection {
             let connection = open(&peer, config, clock).await?;
             return Ok(connection.with_versions(ApiVersions::from_table(release)));
         }
-        for _ in 0..OLD_BROKER_PROOFS {
+        let mut proofs = 0;
+        loop {
             let connection = open(&peer, config, clock).await?;
             match handshake(&connection, config.api_version_request_timeout).await {
                 Ok(versions) => return Ok(connection.with_versions(versions)),
                 Err(ClientError::Disconnected { cause, .. }) => {
                     tracing::debug!(%address, cause, "connection closed on ApiVersions");
+                    proofs += 1;
                 }
                 Err(ClientError::RequestTimeout { waited_ms, .. }) => {
-                    tracing::warn!(
-                        "{peer} did not answer ApiVersions within {waited_ms} ms and is taken for one older than 0.10; \
-                         api.version.request=false spares the wait"
-                    );
-                    break;
+                    tracing::debug!(%address, waited_ms, "no answer to ApiVersions");
+                    // A wait is long, and is not made more often than it has to be.
+                    proofs = OLD_BROKER_PROOFS.max(proofs + 1);
                 }
                 Err(other) => return Err(other),
+            }
+            if proofs > OLD_BROKER_PROOFS {
+                tracing::warn!(
+                    "{peer} does not answer ApiVersions and is taken for one older than 0.10; api.version.request=false spares the wait"
+                );
+                break;
+            }
+            if proofs == OLD_BROKER_PROOFS {
+                see_alive(&open(&peer, config, clock).await?, config.api_version_request_timeout).await?;
             }
         }
         let release = config.broker_version_fallback;
@@ -425,6 +437,12 @@ async fn handshake(connection: &Connection, limit: Duration) -> Result<ApiVersio
         return Err(ClientError::broker(ErrorCode(response.error_code), "ApiVersions"));
     }
     Ok(ranges_of(&response))
+}
+
+/// Asks what brokers of all releases answer.
+async fn see_alive(connection: &Connection, limit: Duration) -> Result<()> {
+    let request = MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
+    connection.exchange(&request, 0, limit, true).await.map(|_| ())
 }
 
 async fn ask_versions(

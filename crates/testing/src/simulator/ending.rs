@@ -252,12 +252,14 @@ pub fn compare(world: &World) -> Result<(), Violation> {
                 }
             }
         }
-        let log = decode(first.unwrap_or_default());
+        let first = first.unwrap_or_default();
+        let log = decode(first.clone());
         let (end, committed) = (log.last().map_or(0, |(offset, _)| offset + 1), world.group.committed_up_to(partition));
         if committed > end {
             return broken("I9", format!("partition {partition}: {committed} is committed, and it ends at {end}"));
         }
-        world.history.compare(partition, &log, world.plan.committed_survives())?;
+        let held = world.history.compare(partition, &log, world.plan.committed_survives());
+        held.inspect_err(|_| world.say(|| format!("partition {partition}: {}", batches(&first))))?;
     }
     Ok(())
 }
@@ -271,10 +273,12 @@ fn batches(log: &Bytes) -> String {
     let headers = BatchIter::new(log.clone()).flatten().map(|batch| {
         let header = batch.header;
         format!(
-            "{}..{} of epoch {} (sequence {})",
+            "{}..{} of epoch {} (producer {} of epoch {}, sequence {})",
             header.base_offset,
             header.last_offset(),
             header.partition_leader_epoch.0,
+            header.producer_id,
+            header.producer_epoch,
             header.base_sequence
         )
     });

@@ -5,6 +5,7 @@ use protocol::api::ApiKey;
 use protocol::error::ErrorCode;
 use protocol::messages::api_versions::{ApiVersion, ApiVersionsResponse};
 use protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use protocol::messages::metadata::MetadataResponse;
 
 use super::super::error::ClientError;
 use super::super::fake_broker::{Answer, Asked, FakeBroker};
@@ -19,6 +20,7 @@ fn heartbeat(generation_id: i32) -> HeartbeatRequest {
 fn echo(asked: &Asked) -> Answer {
     match asked.api {
         ApiKey::ApiVersions => asked.versions_of(&[ApiKey::ApiVersions, ApiKey::Heartbeat]),
+        ApiKey::Metadata => asked.answer(&MetadataResponse::default()),
         _ => {
             let generation = asked.read::<HeartbeatRequest>().generation_id;
             asked.answer(&HeartbeatResponse { error_code: generation as i16, ..Default::default() })
@@ -115,7 +117,7 @@ async fn a_broker_that_closes_on_api_versions_is_an_old_one() {
     });
     let connection = connect(&broker).await.unwrap();
     assert_eq!(connection.versions().source(), Source::Table(OldBroker::V0_9_0));
-    assert_eq!(broker.count(ApiKey::ApiVersions), 2);
+    assert_eq!((broker.count(ApiKey::ApiVersions), broker.count(ApiKey::Metadata)), (3, 1));
     assert_eq!(connection.send(&heartbeat(7)).await.unwrap().error_code, 7);
     assert_eq!(broker.seen.lock().last().unwrap().2, 0, "0.9 knows Heartbeat v0 only");
 }
@@ -129,8 +131,26 @@ async fn a_broker_that_never_answers_api_versions_is_an_old_one() {
     let config = ClientConfig { api_version_request_timeout: Duration::from_millis(50), ..broker.config() };
     let connection = Connection::connect(-1, &broker.address, &config, None, Clock::real()).await.unwrap();
     assert_eq!(connection.versions().source(), Source::Table(OldBroker::V0_9_0));
-    assert_eq!(broker.count(ApiKey::ApiVersions), 1);
+    assert_eq!((broker.count(ApiKey::ApiVersions), broker.count(ApiKey::Metadata)), (2, 1));
     assert_eq!(connection.send(&heartbeat(7)).await.unwrap().error_code, 7);
+}
+
+/// Found by the simulator's second tier (seed 653): a broker that stood still for a moment was taken for one of 0.9, and an idempotent producer stored records twice ever after.
+#[tokio::test]
+async fn a_broker_that_stood_still_is_not_taken_for_an_old_one() {
+    let broker = FakeBroker::start(|asked, _| match asked.api {
+        ApiKey::ApiVersions if asked.connection == 0 => Answer::Nothing,
+        _ => echo(asked),
+    });
+    let config = ClientConfig { api_version_request_timeout: Duration::from_millis(50), ..broker.config() };
+    let connection = Connection::connect(-1, &broker.address, &config, None, Clock::real()).await.unwrap();
+    assert_eq!(connection.versions().source(), Source::Broker);
+    // One that does not answer at all is none of any release.
+    let silent = FakeBroker::start(|_, _| Answer::Nothing);
+    let config = ClientConfig { api_version_request_timeout: Duration::from_millis(50), ..silent.config() };
+    let refused = Connection::connect(-1, &silent.address, &config, None, Clock::real()).await;
+    let error = refused.err().expect("nobody answers");
+    assert!(matches!(error, ClientError::RequestTimeout { api: "Metadata", .. }), "{error:?}");
 }
 
 #[tokio::test]
