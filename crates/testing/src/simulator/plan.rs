@@ -174,7 +174,8 @@ impl Plan {
             faults: super::faults::Kind::some(&mut chance, Tier::Streams, plan.endings),
             others: Vec::new(),
             admin: None,
-            troubled: Duration::from_secs(chance.between(6, 12)),
+            produce_ms: (10, chance.one_of(&[60, 120, 250])),
+            troubled: Duration::from_secs(chance.between(5, 10)),
             ..plan
         }
     }

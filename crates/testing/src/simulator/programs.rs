@@ -287,8 +287,9 @@ impl Seat {
     /// Tells of a failure: one that passes, or one that nobody can do anything about.
     fn failed(&self, name: &'static str, error: &ClientError) {
         let text = format!("{error}{}", error.cause().map(|cause| format!(" ({cause})")).unwrap_or_default());
-        // A commit may fail because the group has moved on: that is what it is told by.
-        let passes = error.is_retriable() || matches!(error, ClientError::CommitFailed { .. });
+        // A commit fails where the group has moved on, and there is no room while nobody takes what is there.
+        let says_so = matches!(error, ClientError::CommitFailed { .. } | ClientError::BufferExhausted { .. });
+        let passes = error.is_retriable() || says_so;
         self.say(if passes { Seen::Failed(name, text) } else { Seen::Broken(name, text) });
     }
 }

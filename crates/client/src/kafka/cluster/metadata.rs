@@ -244,3 +244,21 @@ impl Wanted<'_> {
         MetadataRequest { topics, allow_auto_topic_creation, ..MetadataRequest::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runtime::Clock;
+
+    use super::*;
+
+    /// Whoever is told that a leader is none asks again at that very moment: the answer it has just been given must not do, or it asks without a pause.
+    #[test]
+    fn what_came_at_the_moment_of_a_question_does_not_answer_it() {
+        let now = Clock::real().now();
+        let metadata = Metadata { answered: true, ..Metadata::empty(now) };
+        assert!(!metadata.answers(&Wanted::Brokers, now));
+        assert!(metadata.answers(&Wanted::Brokers, now - Duration::from_millis(1)));
+    }
+}

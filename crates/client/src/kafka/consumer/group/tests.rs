@@ -295,6 +295,26 @@ async fn a_commit_of_a_stale_member_says_what_happened() {
     assert!(error.cause().unwrap().contains("ILLEGAL_GENERATION"));
 }
 
+/// Without a generation a commit is one of nobody's, which a coordinator takes where the group has just no members.
+#[tokio::test]
+async fn a_member_that_was_given_up_commits_nothing() {
+    let (broker, group) = group(|_| {});
+    let consumer = consumer(&broker, |_| {});
+    poll_until(&consumer, || consumer.assignment().len() == 2).await;
+    consumer.consumer().seek(&partition(0), Offset(99)).unwrap();
+    group.lock().heartbeats = vec![ErrorCode::UNKNOWN_MEMBER_ID];
+    let deadline = Clock::real().now() + WAIT;
+    while consumer.member().generation >= 0 {
+        assert!(Clock::real().now() < deadline, "it never heard of it");
+        Clock::real().sleep(Duration::from_millis(5)).await;
+    }
+    // As a coordinator without members would: whatever generation is named, it is taken.
+    group.lock().generation = -1;
+    let error = consumer.commit_positions().await.unwrap_err();
+    assert!(error.cause().unwrap().contains("UNKNOWN_MEMBER_ID"), "{error:?}");
+    assert_eq!(group.lock().committed[&0], 10);
+}
+
 #[tokio::test]
 async fn earlier_polls_are_committed_as_time_goes_by() {
     let (broker, group) = group(|_| {});
