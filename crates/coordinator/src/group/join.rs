@@ -44,7 +44,7 @@ pub(crate) fn join_error(version: i16, member_id: &str, error: ErrorCode) -> Joi
 impl Group {
     /// A client wants in, or in again.
     pub(crate) fn join(&mut self, cx: &mut Context<'_>, joining: Joining<'_>) {
-        if !self.has_room_for(cx, joining.member_id) {
+        if !self.has_room_for(cx, &joining) {
             if !joining.member_id.is_empty() {
                 self.remove_member(cx, joining.member_id);
             }
@@ -62,17 +62,21 @@ impl Group {
         cx.reply(joining.waiter.token, Response::JoinGroup(response));
     }
 
-    /// Kafka's `acceptJoiningMember`: during a rebalance those count who are there already, so that the last to come back are left out when the limit was lowered.
-    fn has_room_for(&self, cx: &Context<'_>, member_id: &str) -> bool {
+    /// Kafka's `acceptJoiningMember`: during a rebalance those count who are there already, so that the last to come back are left out when the limit was lowered. Static members
+    /// keep their places while they are away, which Kafka does not count: newcomers would make the group larger than it may be.
+    fn has_room_for(&self, cx: &Context<'_>, joining: &Joining<'_>) -> bool {
         let limit = cx.config.members_max();
+        let known = self.members.get(joining.member_id);
         match self.state {
             State::Empty | State::Dead => true,
+            State::PreparingRebalance if known.is_some_and(|member| member.joining.is_some()) => true,
             State::PreparingRebalance => {
-                self.members.get(member_id).is_some_and(|member| member.joining.is_some()) || self.joining < limit
+                let away = |id: &Arc<str>| self.members.get(id).is_some_and(|member| member.joining.is_none());
+                let comes_back = joining.instance_id.is_some_and(|instance| self.static_members.contains_key(instance));
+                let kept = if comes_back { 0 } else { self.static_members.values().filter(|id| away(id)).count() };
+                self.joining + kept < limit
             }
-            State::CompletingRebalance | State::Stable => {
-                self.members.contains_key(member_id) || self.members.len() < limit
-            }
+            State::CompletingRebalance | State::Stable => known.is_some() || self.members.len() < limit,
         }
     }
 

@@ -4,6 +4,7 @@
 //! seen of them. A name may come again; then it is another topic, with numbers of its own, and nothing of the one before may be seen in it.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use protocol::types::Uuid;
 
@@ -59,6 +60,8 @@ pub struct Topic {
     pub id: Uuid,
     /// How far it is.
     pub fate: Fate,
+    /// When its deletion was asked for last.
+    pub doomed_at: Duration,
     /// Its partitions' numbers in the row of all.
     pub row: Range<Partition>,
     /// The replicas that each partition may have in the end: those it was told to have, and those that were asked for since.
@@ -85,6 +88,7 @@ impl Topics {
             plan,
             id: Uuid::ZERO,
             fate: Fate::Asked,
+            doomed_at: Duration::ZERO,
             row,
             replicas: vec![Vec::new(); plan.partitions],
             is_doubtful: false,

@@ -9,11 +9,14 @@ use client::zookeeper::znodes::{PartitionElection, Reassignment};
 use super::super::admin::{self, Op, Outcome};
 use super::super::history::{Partition, Violation, broken};
 use super::super::plan::AdminPlan;
+use super::super::server::Server;
 use super::super::topics::{Fate, TopicPlan};
 use super::{CALL_WAIT, Caller, Event, World};
 
 /// How much longer than for another answer is waited for that of a controller, which takes its time.
 const CONTROLLER_WAIT: Duration = Duration::from_secs(2);
+/// Nothing is so long on its way, repetitions included.
+const LATEST: Duration = Duration::from_millis(2_500);
 
 impl World {
     /// Begins something, asks again for what was begun, or waits.
@@ -126,7 +129,9 @@ impl World {
         match op {
             Op::Create(_) | Op::Prefer(_) => {}
             Op::Delete(place) => {
-                self.catalogue.at_mut(*place).fate = Fate::Doomed;
+                let now = self.now();
+                let topic = self.catalogue.at_mut(*place);
+                (topic.fate, topic.doomed_at) = (Fate::Doomed, now);
                 for partition in self.catalogue.at(*place).row.clone() {
                     self.producers.iter_mut().for_each(|producer| producer.forget(partition));
                 }
@@ -195,8 +200,7 @@ impl World {
         let drawn = self.chance.below(100);
         match drawn {
             0..30 => {
-                let free: Vec<&'static str> =
-                    plan.names.iter().copied().filter(|name| !self.catalogue.is_taken(name)).collect();
+                let free: Vec<&'static str> = plan.names.iter().copied().filter(|name| self.is_free(name)).collect();
                 let name = (!free.is_empty()).then(|| self.chance.one_of(&free))?;
                 let topic = TopicPlan::of(&mut self.chance, name);
                 Some(Op::Create(self.catalogue.add(topic)))
@@ -210,6 +214,22 @@ impl World {
             75..82 => Some(Op::TakeBack(partition)),
             _ => Some(Op::Prefer(partition)),
         }
+    }
+
+    /// Whether a topic of this name may be made: none is there, every broker that runs has let go of the one before, and nothing that was said to that one is still on its way. Requests name topics
+    /// by their names, and a state's version begins at zero again: a broker that still takes the old topic for the new one would acknowledge what nobody finds.
+    fn is_free(&self, name: &str) -> bool {
+        let before =
+            self.catalogue.all().iter().filter(|topic| topic.plan.name == name).map(|topic| topic.doomed_at).max();
+        let Some(doomed_at) = before else { return true };
+        let holds = |server: &Server| match (&server.process, server.state()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(_), Some(state)) => {
+                server.is_paused || state.replicas.all().iter().any(|hosted| *hosted.partition().topic == *name)
+            }
+        };
+        !self.catalogue.is_taken(name) && self.now() > doomed_at + LATEST && !self.servers.iter().any(holds)
     }
 
     /// Any brokers in any order: as many as acknowledgements need, and of the topic that stands no fewer than two.
