@@ -220,7 +220,7 @@ impl Accumulator {
         if head.sequence.is_none() {
             return state.numbered.len() < ProducerConfig::IDEMPOTENT_IN_FLIGHT_MAX;
         }
-        !state.in_flight.first().is_some_and(|first| *first < head.ordinal)
+        state.in_flight.first().is_none_or(|first| *first >= head.ordinal)
     }
 
     /// Takes the head of a queue that is ready, unless it is larger than `room`.
