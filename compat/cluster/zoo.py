@@ -113,7 +113,10 @@ class KafkaPython(Stoppable):
         self.name, self.servers, self.acknowledged, self.sent, self.problems, self.seen = "kafka-python", cluster.bootstrap.split(","), set(), 0, [], collections.Counter()
         quick = {"bootstrap_servers": self.servers, "reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500, "retry_backoff_ms": 100, "metadata_max_age_ms": 2000}
         self.producer = kafka.KafkaProducer(**quick, acks="all", enable_idempotence=True, request_timeout_ms=5000, delivery_timeout_ms=120000, max_block_ms=60000)
-        self.quick, self.done = quick, threading.Event()
+        # Here and not where it reads: what goes wrong with it is told.
+        self.consumer = kafka.KafkaConsumer("zoo-python", group_id="zoo-python", auto_offset_reset="earliest", enable_auto_commit=True, auto_commit_interval_ms=500,
+                                            session_timeout_ms=6000, heartbeat_interval_ms=1000, request_timeout_ms=9000, **quick)
+        self.done = threading.Event()
         self.reader = threading.Thread(target=self.read, daemon=True)
 
     def start(self):
@@ -128,16 +131,14 @@ class KafkaPython(Stoppable):
             future.add_errback(lambda error, number=number: self.problems.append(f"number {number} was not delivered: {error!r}"))
 
     def read(self):
-        consumer = kafka.KafkaConsumer("zoo-python", group_id="zoo-python", auto_offset_reset="earliest", enable_auto_commit=True, auto_commit_interval_ms=500,
-                                       session_timeout_ms=6000, heartbeat_interval_ms=1000, request_timeout_ms=9000, **self.quick)
         try:
             while not self.done.is_set():
-                for messages in consumer.poll(timeout_ms=200).values():
+                for messages in self.consumer.poll(timeout_ms=200).values():
                     self.seen.update(int(message.value) for message in messages)
         except Exception as error:  # told in `settle`
             self.problems.append(f"the reader ended: {type(error).__name__}: {error}")
         finally:
-            consumer.close()
+            self.consumer.close()
 
     def settle(self):
         self.stop()
@@ -145,10 +146,11 @@ class KafkaPython(Stoppable):
         deadline = time.monotonic() + SETTLE_S
         while (missing := self.acknowledged - set(self.seen)) and time.monotonic() < deadline and self.reader.is_alive():
             time.sleep(0.2)
+        assigned = sorted(self.consumer.assignment()) if missing else None
         self.done.set()
         self.reader.join(30)
         self.producer.close()
-        lost = [f"kafka-python: {len(missing)} acknowledged records were not read, such as {sorted(missing)[:5]}"] if missing else []
+        lost = [f"kafka-python: {len(missing)} acknowledged records were not read, such as {sorted(missing)[:5]}; its reader has taken {len(self.seen)} and is assigned {assigned}"] if missing else []
         unanswered = self.sent - len(self.acknowledged)
         return [f"kafka-python: {problem}" for problem in self.problems[:3]] + lost + ([f"kafka-python: {unanswered} records have no answer"] if unanswered else [])
 
