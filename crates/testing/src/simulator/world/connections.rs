@@ -21,6 +21,8 @@ const BROKER_WAIT: Duration = Duration::from_secs(10);
 const ZOOKEEPER_PORT: u16 = 2181;
 /// So many pieces of a client's connections in a thousand are altered, where a run does that.
 const ALTERED_PERMILLE: u64 = 10;
+/// After how long TCP sends again what a machine that is off has not taken.
+const RETRANSMISSION: Duration = Duration::from_secs(1);
 /// Between the moments at which the two ends of a connection hear that it was broken off, in ms.
 const BREAK_MS: (u64, u64) = (0, 300);
 
@@ -187,12 +189,15 @@ impl World {
         if is_gone {
             // The kernel of a machine that is on answers for a program that is gone.
             let is_off = self.servers.get(receiver).is_some_and(|server| server.is_off);
-            if matches!(piece, Piece::Bytes(_)) && sender != self.zookeeper() && !is_off {
-                let delay = self.network.delay(&mut self.chance);
-                self.after(delay, Event::Broken(number, way.from()));
-            }
-            if !matches!(piece, Piece::Bytes(_)) {
-                self.network.streams.over(number, way.to(), false);
+            match piece {
+                Piece::Bytes(_) if sender == self.zookeeper() => {}
+                // Sent again and again, until somebody answers that he knows of no such connection.
+                Piece::Bytes(_) if is_off => self.after(RETRANSMISSION, Event::Arrive(number, way, piece)),
+                Piece::Bytes(_) => {
+                    let delay = self.network.delay(&mut self.chance);
+                    self.after(delay, Event::Broken(number, way.from()));
+                }
+                Piece::End | Piece::Reset => self.network.streams.over(number, way.to(), false),
             }
             return Ok(());
         }
